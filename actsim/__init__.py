@@ -1,0 +1,86 @@
+"""Semantic similarity inside transformers, measured on how strongly each parameter is activated.
+
+The public names are imported when they are first used, so that ``import actsim`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actsim.config import Scoring
+    from actsim.core.fingerprint import Fingerprint
+    from actsim.data.pairs import PairSet, load_pairs
+    from actsim.errors import (
+        ActsimError,
+        DataError,
+        MissingExtraError,
+        ModelError,
+        NumericError,
+        ResumeError,
+        UsageError,
+    )
+    from actsim.models.loading import LoadedModel, load_model, wrap_model
+    from actsim.pipelines.similarity import Similarity, fingerprint, similarity
+    from actsim.store import Run, open_run
+    from actsim.studies.evaluate import evaluate
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ActsimError": "actsim.errors",
+    "DataError": "actsim.errors",
+    "Fingerprint": "actsim.core.fingerprint",
+    "LoadedModel": "actsim.models.loading",
+    "MissingExtraError": "actsim.errors",
+    "ModelError": "actsim.errors",
+    "NumericError": "actsim.errors",
+    "PairSet": "actsim.data.pairs",
+    "ResumeError": "actsim.errors",
+    "Run": "actsim.store",
+    "Scoring": "actsim.config",
+    "Similarity": "actsim.pipelines.similarity",
+    "UsageError": "actsim.errors",
+    "evaluate": "actsim.studies.evaluate",
+    "fingerprint": "actsim.pipelines.similarity",
+    "load_model": "actsim.models.loading",
+    "load_pairs": "actsim.data.pairs",
+    "open_run": "actsim.store",
+    "similarity": "actsim.pipelines.similarity",
+    "wrap_model": "actsim.models.loading",
+}
+
+__all__ = [
+    "ActsimError",
+    "DataError",
+    "Fingerprint",
+    "LoadedModel",
+    "MissingExtraError",
+    "ModelError",
+    "NumericError",
+    "PairSet",
+    "ResumeError",
+    "Run",
+    "Scoring",
+    "Similarity",
+    "UsageError",
+    "__version__",
+    "evaluate",
+    "fingerprint",
+    "load_model",
+    "load_pairs",
+    "open_run",
+    "similarity",
+    "wrap_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'actsim' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,147 @@
+"""The frozen configuration of a run and its digest.
+
+The digest covers whatever changes numbers. What does not (device, threads, display) is recorded in the
+manifest beside it. Two runs with one digest have equal results up to float rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from actsim.errors import UsageError
+from actsim.registry import unknown_name
+
+PATTERNS = ("absolute-weighted", "signed-weighted", "absolute-gradient", "signed-gradient")
+MEASURES = ("cosine", "ruzicka", "jaccard", "overlap")
+SET_MEASURES = ("jaccard", "overlap")
+"""Measures of activated sets: they need a threshold, either ``gamma`` or ``top_fraction``."""
+
+DEFAULT_TOP_FRACTION = 0.01
+DEFAULT_BATCH_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How the patterns of a pair are formed and compared.
+
+    Attributes:
+        objective: name of the read-out D, see ``actsim list objectives``.
+        pattern: one of PATTERNS; the paper's is ``absolute-weighted``, |W ⊙ ∂D/∂W|.
+        measures: names out of MEASURES, the first is the headline.
+        gamma: absolute threshold γ of the activated sets {P > γ}, or None.
+        top_fraction: share of parameters per sentence and layer that count as activated, or None.
+        max_tokens: sentences are cut to this many tokens (special tokens included).
+        batch_tokens: budget of padded tokens per batch.
+        dtype: the model's floating point type; patterns and sums are float32 or wider whatever it is.
+        baselines: whether hidden states and the model's own embedding are scored beside the patterns.
+    """
+
+    objective: str
+    pattern: str = "absolute-weighted"
+    measures: tuple[str, ...] = ("cosine",)
+    gamma: float | None = None
+    top_fraction: float | None = None
+    max_tokens: int = 512
+    batch_tokens: int = DEFAULT_BATCH_TOKENS
+    dtype: str = "float32"
+    baselines: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measures", tuple(self.measures))
+        for name in ("gamma", "top_fraction"):  # 1 and 1.0 are one setting and must have one digest
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
+        if self.pattern not in PATTERNS:
+            raise unknown_name("pattern", self.pattern, PATTERNS)
+        if not self.measures:
+            raise UsageError(f"no measure given; allowed: {', '.join(MEASURES)}.")
+        for measure in self.measures:
+            if measure not in MEASURES:
+                raise unknown_name("measure", measure, MEASURES)
+        if len(set(self.measures)) < len(self.measures):
+            raise UsageError(f"a measure is given twice: {', '.join(self.measures)}.")
+        if self.pattern.startswith("signed") and self.measures != ("cosine",):
+            raise UsageError(
+                f"pattern {self.pattern!r} allows the measure cosine only, got {', '.join(self.measures)}; "
+                "the others are defined for absolute patterns."
+            )
+        self._check_thresholds()
+        for name in ("max_tokens", "batch_tokens"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+    def _check_thresholds(self) -> None:
+        sets = [measure for measure in self.measures if measure in SET_MEASURES]
+        if self.gamma is not None and self.top_fraction is not None:
+            raise UsageError("gamma and top_fraction exclude each other; give one of them.")
+        if not sets:
+            if self.gamma is not None or self.top_fraction is not None:
+                raise UsageError(
+                    "gamma and top_fraction act on the measures jaccard and overlap; ask for one of those."
+                )
+            return
+        if self.gamma is None and self.top_fraction is None:
+            object.__setattr__(self, "top_fraction", DEFAULT_TOP_FRACTION)
+        if self.gamma is not None and not (self.gamma >= 0 and self.gamma < float("inf")):
+            raise UsageError(f"gamma must be a finite number of at least 0, got {self.gamma}.")
+        if self.top_fraction is not None and not 0 < self.top_fraction <= 1:
+            raise UsageError(f"top_fraction must be in (0, 1], got {self.top_fraction}.")
+
+    @property
+    def absolute(self) -> bool:
+        """Whether the pattern's absolute value is taken."""
+        return self.pattern.startswith("absolute")
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the gradient is multiplied by the weight."""
+        return self.pattern.endswith("weighted")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that changes the numbers of a run: which pairs, which model, which scoring."""
+
+    data: dict[str, Any]
+    """``PairSet.identity()``: name, split, release, selection, number of pairs, fingerprint."""
+    model: dict[str, Any]
+    """``LoadedModel.identity()``: name, revision, weights fingerprint, family, pooling."""
+    scoring: Scoring
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain, JSON-ready copy; raises ValueError for NaN and infinities, which JSON does not have."""
+        return json.loads(json.dumps(asdict(self), allow_nan=False))
+
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the canonical JSON form."""
+        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()
+
+
+_ABSENT = object()
+
+
+def _canonical(value: Any) -> str:
+    """The one JSON text of ``value``, in ASCII: file names may hold bytes that are no UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """One line per leaf that differs between two configurations: ``scoring.objective: 'nll' -> 'next-token'``.
+
+    Leaves are compared as JSON, so that the list is empty only for configurations with one digest.
+    """
+    lines: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        left, right = old.get(key, _ABSENT), new.get(key, _ABSENT)
+        if isinstance(left, dict) and isinstance(right, dict):
+            lines += differences(left, right, f"{prefix}{key}.")
+        elif left is _ABSENT or right is _ABSENT or _canonical(left) != _canonical(right):
+            lines.append(f"{prefix}{key}: {_shown(left)} -> {_shown(right)}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is _ABSENT else repr(value)
