@@ -1,0 +1,62 @@
+"""Devices and floating point types by the names that a user gives."""
+
+from __future__ import annotations
+
+import torch
+
+from actsim.errors import UsageError
+
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` (CUDA, else MPS, else the CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Raises:
+        UsageError: a name that stands for no device, or a device that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device(next((kind for kind in ("cuda", "mps") if _count(kind)), "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps.") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"device {name!r} is not supported; allowed: auto, cpu, cuda, cuda:N, mps.")
+    count = _count(device.type)
+    if (device.index or 0) >= count:
+        raise UsageError(f"device {name!r}: this machine has {count} such device(s); use auto or cpu.")
+    return device
+
+
+def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype | None:
+    """The type of that name; without one float32 on the CPU, and None (the checkpoint's own) on an accelerator.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if name is None:
+        return torch.float32 if device.type == "cpu" else None
+    if name not in DTYPES:
+        raise UsageError(f"unknown dtype {name!r}; allowed: {', '.join(DTYPES)}.")
+    if name == "float64" and device.type == "mps":
+        raise UsageError("dtype float64 does not exist on mps; use --device cpu.")
+    return DTYPES[name]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """``torch.float32`` -> ``float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _count(kind: str) -> int:
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    return 1

@@ -1,0 +1,261 @@
+"""Load a causal language model or an encoder, ready to be scored: every map found, every parameter accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from actsim.core.linears import LinearMap
+from actsim.errors import ModelError, UsageError
+from actsim.models.adapters import merge_adapter
+from actsim.models.checkpoint import (
+    ModelFiles,
+    decide_family,
+    is_decoder,
+    load_config,
+    load_weights,
+    quiet_transformers,
+)
+from actsim.models.devices import dtype_name, resolve_device, resolve_dtype
+from actsim.models.folder import weights_sha256
+from actsim.models.layers import Exclusion, linear_maps
+from actsim.models.locate import DEFAULT_MODEL, locate
+from actsim.models.pooling import Hidden, Mask, Pooling
+from actsim.models.probe import probe_rows
+from actsim.models.sentence import SentenceModules, read_sentence_modules
+from actsim.models.tokenizer import load_tokenizer, prepare_tokenizer, resolve_max_tokens
+from actsim.registry import unknown_name
+
+FAMILIES = ("causal", "encoder")
+
+
+@dataclass
+class LoadedModel:
+    """A model in evaluation mode, no parameter of which requires a gradient, and all that scoring needs to know of it.
+
+    Attributes:
+        model: the transformer.
+        tokenizer: pads on the right.
+        family: ``causal`` or ``encoder``.
+        maps: the linear maps that are scored, in block order.
+        excluded: parameters of the blocks, with two or more axes, that are not scored, each with its reason.
+        blocks: the blocks, one per layer.
+        pooling: token states -> sentence (encoders), or None.
+        head: what follows the pooling, Dense and Normalize modules; may be empty.
+        max_tokens: longer sentences are cut.
+        dtype: the model's floating point type, by name.
+        device: where it lives, by name.
+        batchable: whether rows can be told apart by sentence; if not, sentences run one at a time.
+        batch_note: why not, in one line; empty otherwise.
+        source: where it came from: kind, name, revision, folder, note, sha256 of the weights.
+        notes: one line each, what a reader of the results must know.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    family: str
+    maps: tuple[LinearMap, ...]
+    excluded: tuple[Exclusion, ...]
+    blocks: tuple[nn.Module, ...]
+    pooling: Pooling | None
+    head: nn.Sequential
+    max_tokens: int
+    dtype: str
+    device: str
+    batchable: bool
+    batch_note: str
+    source: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers L; they count from 1."""
+        return len(self.blocks)
+
+    @property
+    def pad_token(self) -> int:
+        """Id that fills a batch on the right, always under a zero mask."""
+        return int(self.tokenizer.pad_token_id)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this model and no other, ready for JSON and free of machine paths."""
+        return {
+            "name": self.source["name"],
+            "revision": self.source["revision"],
+            "sha256": self.source["sha256"],
+            "architecture": type(self.model).__name__,
+            "family": self.family,
+            "pooling": self.pooling.name if self.pooling else None,
+            "head": [f"{type(module).__name__}({module.extra_repr()})" for module in self.head],
+        }
+
+    @torch.no_grad()
+    def embed(self, pooled: Float[Tensor, "sentences pooled"]) -> Float[Tensor, "sentences width"]:
+        """The model's own embedding from the pooled state: the head's modules, one after the other."""
+        return self.head(pooled)
+
+    def embed_from_hidden(self, hidden: Hidden, mask: Mask) -> Float[Tensor, "sentences width"]:
+        """The model's own embedding from the last hidden state, in float32 or wider.
+
+        Raises:
+            ModelError: a causal language model, which has no pooling.
+        """
+        if self.pooling is None:
+            raise ModelError(f"{type(self.model).__name__} was loaded as a causal language model: it has no embedding.")
+        return self.embed(self.pooling(hidden.to(_wide(hidden.dtype)), mask))
+
+
+def load_model(
+    name_or_path: str | Path = DEFAULT_MODEL,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str | None = None,
+    trust_remote_code: bool = False,
+    allow_unsafe_weights: bool = False,
+    family: str | None = None,
+    max_tokens: int | None = None,
+) -> LoadedModel:
+    """Find, load and check a model.
+
+    Args:
+        name_or_path: a folder or a hub id, see ``actsim.models.locate``.
+        revision: branch, tag or commit on the hub.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        dtype: float32, float16, bfloat16 or float64; default float32 on the CPU, the checkpoint's on an accelerator.
+        trust_remote_code: run code that comes with the model.
+        allow_unsafe_weights: open pickled weights where there is no safetensors file.
+        family: ``causal`` or ``encoder``; default by the model's configuration.
+        max_tokens: cut sentences here; default the model's limit.
+
+    Raises:
+        UsageError: a name, device, type, family or length that is impossible.
+        ModelError: not found, not loadable, or not all parameters of its blocks accounted for.
+        MissingExtraError: an adapter, and peft is not installed.
+    """
+    place = resolve_device(device)
+    wanted_dtype = resolve_dtype(dtype, place)
+    if family is not None and family not in FAMILIES:
+        raise unknown_name("family", family, FAMILIES)
+    source = locate(name_or_path, revision, allow_unsafe_weights=allow_unsafe_weights)
+    files = ModelFiles.of(source, allow_unsafe_weights)
+    sentence = read_sentence_modules(source.folder, allow_unsafe_weights=allow_unsafe_weights)
+    with quiet_transformers():
+        config = load_config(files.base, source.name, trust_remote_code)
+        resolved, family_note = decide_family(config, is_sentence_model=sentence is not None, requested=family)
+        model = load_weights(files.base, config, resolved, wanted_dtype, trust_remote_code, allow_unsafe_weights)
+        if files.adapter is not None:
+            model = merge_adapter(model, files.adapter)
+        tokenizer = load_tokenizer(
+            files.tokenizer, trust_remote_code=trust_remote_code, lowercase=sentence is not None and sentence.lowercase
+        )
+    weights = [*files.weights, *(sentence.head_files if sentence else ())]
+    record = {**asdict(source), "folder": str(source.folder), "sha256": weights_sha256(weights)}
+    notes = [*([family_note] if family_note else []), *_sentence_notes(sentence, resolved)]
+    nn.Module.to(model, place)
+    return _assemble(model, tokenizer, resolved, sentence, max_tokens, record, notes)
+
+
+def wrap_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    name: str,
+    family: str | None = None,
+    pooling: Pooling | None = None,
+    max_tokens: int | None = None,
+) -> LoadedModel:
+    """Make a model that is already in memory ready to be scored; checks as ``load_model`` does.
+
+    The model is put into evaluation mode and its parameters are frozen; the tokenizer pads on the right afterwards.
+
+    Args:
+        model: a causal language model or an encoder.
+        tokenizer: its tokenizer.
+        name: what results call it.
+        family: ``causal`` or ``encoder``; default by whether it has a language-model head and is a decoder.
+        pooling: an encoder's pooling, default the mean.
+        max_tokens: cut sentences here; default the model's limit.
+
+    Raises:
+        UsageError: an impossible family or length.
+        ModelError: not all parameters of the blocks accounted for, or unmerged adapters.
+    """
+    if family is not None and family not in FAMILIES:
+        raise unknown_name("family", family, FAMILIES)
+    has_head = model.get_output_embeddings() is not None
+    resolved = family or ("causal" if has_head and is_decoder(model.config) else "encoder")
+    if resolved == "causal" and not (has_head and is_decoder(model.config)):
+        raise UsageError(f"{type(model).__name__} is not a causal language model with a head; use family='encoder'.")
+    sentence = SentenceModules(pooling, nn.Sequential(), (), None, False, None) if pooling else None
+    record = {"kind": "memory", "name": name, "revision": None, "sha256": _parameters_sha256(model)}
+    scored: Any = model if resolved == "causal" else model.base_model
+    prepared = prepare_tokenizer(tokenizer)
+    return _assemble(scored, prepared, resolved, sentence, max_tokens, record, _sentence_notes(sentence, resolved))
+
+
+def _assemble(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    family: str,
+    sentence: SentenceModules | None,
+    max_tokens: int | None,
+    source: dict[str, Any],
+    notes: Iterable[str],
+) -> LoadedModel:
+    model.eval().requires_grad_(False)
+    model.config.use_cache = False
+    coverage = linear_maps(model)
+    length = resolve_max_tokens(max_tokens, model, tokenizer, sentence.max_seq_length if sentence else None)
+    batch_note = probe_rows(model, coverage.maps, max_tokens=length, pad_token=int(tokenizer.pad_token_id)) or ""
+    head = sentence.head if sentence and family == "encoder" else nn.Sequential()
+    head.eval().requires_grad_(False)
+    pooling = (sentence.pooling if sentence else Pooling()) if family == "encoder" else None
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        family=family,
+        maps=coverage.maps,
+        excluded=coverage.excluded,
+        blocks=coverage.blocks,
+        pooling=pooling,
+        head=head.to(device=model.device, dtype=_wide(model.dtype)),
+        max_tokens=length,
+        dtype=dtype_name(model.dtype),
+        device=str(model.device),
+        batchable=not batch_note,
+        batch_note=batch_note,
+        source=source,
+        notes=(*notes, *([batch_note] if batch_note else [])),
+    )
+
+
+def _sentence_notes(sentence: SentenceModules | None, family: str) -> list[str]:
+    if family == "causal":
+        return []
+    if sentence is None:
+        return ["no sentence-transformers pooling found: mean pooling"]
+    if sentence.prompt:
+        return [f"the model's default prompt {sentence.prompt!r} is not put in front of the sentences"]
+    return []
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _parameters_sha256(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and bytes of all parameters."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
