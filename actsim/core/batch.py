@@ -1,0 +1,110 @@
+"""Tokenised sentences side by side, padded on the right, and which sentences go side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+Tokens = tuple[int, ...]
+"""The token ids of one sentence, special tokens included."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids and attention mask of some sentences; ``labels`` name them in error messages."""
+
+    input_ids: Int[Tensor, "sentences tokens"]
+    attention_mask: Int[Tensor, "sentences tokens"]
+    labels: tuple[str, ...]
+
+    @property
+    def lengths(self) -> Int[Tensor, " sentences"]:
+        """Number of tokens of each sentence, padding not counted."""
+        return self.attention_mask.sum(dim=1)
+
+    @property
+    def valid(self) -> Bool[Tensor, "sentences tokens"]:
+        """True at the sentences' own tokens, False at padding."""
+        return self.attention_mask.bool()
+
+    def sentence(self, index: int) -> Batch:
+        """Sentence ``index`` alone, without its padding."""
+        length = int(self.lengths[index])
+        row = slice(index, index + 1)
+        return Batch(self.input_ids[row, :length], self.attention_mask[row, :length], (self.labels[index],))
+
+
+def pad(
+    sequences: Sequence[Tokens], labels: Sequence[str], *, pad_token: int, device: str | torch.device = "cpu"
+) -> Batch:
+    """Stack token sequences of different lengths, padded on the right with ``pad_token`` under a zero mask."""
+    longest = max(len(sequence) for sequence in sequences)
+    input_ids = torch.full((len(sequences), longest), pad_token, dtype=torch.long)
+    mask = torch.zeros((len(sequences), longest), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        input_ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, : len(sequence)] = 1
+    return Batch(input_ids.to(device), mask.to(device), tuple(labels))
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Some pairs and the distinct sentences they are made of.
+
+    Attributes:
+        pairs: positions of the pairs in the data set.
+        sentences: the distinct token sequences, each computed once.
+        sides: for every pair the positions in ``sentences`` of its two sides.
+    """
+
+    pairs: tuple[int, ...]
+    sentences: tuple[Tokens, ...]
+    sides: tuple[tuple[int, int], ...]
+
+
+def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> list[PairBatch]:
+    """Group pairs of similar length into batches of at most ``batch_tokens`` padded tokens (one pair at least).
+
+    A pure function of its arguments: pairs are ordered by the longer side, then the shorter, then position, and
+    taken in turn until distinct sentences x longest sentence passes the budget.
+    """
+
+    def lengths(position: int) -> tuple[int, int, int]:
+        a, b = (len(side) for side in pairs[position])
+        return max(a, b), min(a, b), position
+
+    batches: list[PairBatch] = []
+    taken: list[int] = []
+    distinct: dict[Tokens, int] = {}
+
+    def close() -> None:
+        sides = tuple((distinct[pairs[position][0]], distinct[pairs[position][1]]) for position in taken)
+        batches.append(PairBatch(tuple(taken), tuple(distinct), sides))
+        taken.clear()
+        distinct.clear()
+
+    for position in sorted(range(len(pairs)), key=lengths):
+        fresh = [side for side in dict.fromkeys(pairs[position]) if side not in distinct]
+        if taken and (len(distinct) + len(fresh)) * lengths(position)[0] > batch_tokens:
+            close()
+            fresh = list(dict.fromkeys(pairs[position]))
+        for side in fresh:
+            distinct[side] = len(distinct)
+        taken.append(position)
+    if taken:
+        close()
+    return batches
+
+
+def group_batches(batches: Sequence[PairBatch], pairs_per_part: int) -> list[list[PairBatch]]:
+    """Consecutive batches in parts of at least ``pairs_per_part`` pairs (the last may be smaller)."""
+    parts: list[list[PairBatch]] = [[]]
+    for batch in batches:
+        if sum(len(member.pairs) for member in parts[-1]) >= pairs_per_part:
+            parts.append([])
+        parts[-1].append(batch)
+    return [part for part in parts if part]
