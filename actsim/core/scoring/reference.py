@@ -1,0 +1,80 @@
+"""The readable truth: every pattern is materialised, one sentence at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from actsim.core.capture import Trace
+from actsim.core.objectives import widened
+from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern
+
+
+def pattern_of(trace: Trace, sentence: int, pattern: Pattern) -> Float[Tensor, "d_out d_in"]:
+    """P = |W ⊙ Gᵀ X| of one sentence (absolute, weighted), over the sentence's own rows."""
+    own = trace.valid[sentence]
+    inputs, grads = trace.operands()
+    values = grads[sentence, own].T @ inputs[sentence, own]
+    if pattern.weighted:
+        values = widened(trace.map.weight) * values
+    return values.abs() if pattern.absolute else values
+
+
+def members(values: Float[Tensor, "d_out d_in"], sets: ActivatedSets, sentence: int) -> Bool[Tensor, "d_out d_in"]:
+    """Which parameters belong to the sentence's activated set."""
+    index = sets.offset + torch.arange(values.numel(), device=values.device).reshape(values.shape)
+    threshold = sets.threshold[sentence]
+    return (values > threshold) | ((values == threshold) & (index < sets.tie_limit[sentence]))
+
+
+def pair_moments(
+    trace: Trace, pairs: Int[Tensor, "pairs 2"], pattern: Pattern, need: Needs, sets: ActivatedSets | None = None
+) -> Float[Tensor, "pairs moments"]:
+    """The moments of each pair of sentences at one map, float64, in the order of MOMENTS."""
+    sums = torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64)
+    for row, (a, b) in enumerate(pairs.tolist()):
+        p_a, p_b = pattern_of(trace, a, pattern), pattern_of(trace, b, pattern)
+        if need.products:
+            sums[row, :3] = torch.stack([(p_a * p_b).sum(), p_a.square().sum(), p_b.square().sum()])
+        if need.minima:
+            sums[row, 3:6] = torch.stack([p_a.sum(), p_b.sum(), torch.minimum(p_a, p_b).sum()])
+        if sets is not None:
+            in_a, in_b = members(p_a, sets, a), members(p_b, sets, b)
+            sums[row, 6:] = torch.stack([in_a.sum(), in_b.sum(), (in_a & in_b).sum()])
+    return sums
+
+
+def neuron_sums(
+    trace: Trace, pattern: Pattern
+) -> tuple[Float[Tensor, "sentences d_out"], Float[Tensor, "sentences d_in"]]:
+    """Σ_j P_ij and Σ_i P_ij of each sentence: how strongly each output and each input unit is activated."""
+    values = [pattern_of(trace, sentence, pattern) for sentence in range(len(trace.inputs))]
+    return torch.stack([p.sum(dim=1) for p in values]), torch.stack([p.sum(dim=0) for p in values])
+
+
+def pair_neurons(
+    trace: Trace, pairs: Int[Tensor, "pairs 2"], pattern: Pattern
+) -> tuple[Float[Tensor, "pairs d_out"], Float[Tensor, "pairs d_in"]]:
+    """Row and column sums of P_a ⊙ P_b of each pair: which units the common activation sits in."""
+    common = [pattern_of(trace, a, pattern) * pattern_of(trace, b, pattern) for a, b in pairs.tolist()]
+    return torch.stack([p.sum(dim=1) for p in common]), torch.stack([p.sum(dim=0) for p in common])
+
+
+def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list[ActivatedSets]:
+    """The ⌈f n⌉ largest of each sentence's n parameters over ``traces``, ties by index; one entry per trace."""
+    sentences = len(traces[0].inputs)
+    sizes = [trace.map.weight.numel() for trace in traces]
+    k = math.ceil(fraction * sum(sizes))
+    thresholds, limits = [], []
+    for sentence in range(sentences):
+        values = torch.cat([pattern_of(trace, sentence, pattern).flatten() for trace in traces])
+        ordered = torch.sort(values, descending=True, stable=True)
+        thresholds.append(ordered.values[k - 1])
+        limits.append(ordered.indices[k - 1] + 1)
+    threshold, limit = torch.stack(thresholds), torch.stack(limits)
+    offsets = [sum(sizes[:position]) for position in range(len(sizes))]
+    return [ActivatedSets(threshold, limit, offset) for offset in offsets]

@@ -1,0 +1,181 @@
+"""Exact sums without ever holding a pattern: form a tile of rows of Gᵀ X for all sentences, reduce it, discard it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from actsim.core.capture import Trace
+from actsim.core.objectives import widened
+from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern
+
+TILE_BYTES = 4 * 2**20
+"""Size of a tile over all sentences of the batch; measured on CPU: it stays in the last-level cache."""
+
+PREFIX_BITS = 15
+"""Leading bits of a float32 (sign dropped, exponent and 7 of the mantissa) that one histogram bin stands for."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows ``first`` … of the patterns of all sentences at one map."""
+
+    first: int
+    values: Float[Tensor, "sentences rows d_in"]
+
+
+def tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
+    """The patterns of all sentences, tile by tile; a tile's memory is used again for the next.
+
+    Rows of padding have zero gradients and add nothing, so they are not taken out.
+    """
+    inputs, grads = trace.operands()
+    weight = widened(trace.map.weight)
+    sentences, _, d_in = inputs.shape
+    d_out = grads.shape[2]
+    step = min(d_out, max(1, TILE_BYTES // (sentences * d_in * inputs.element_size())))
+    buffer = inputs.new_empty((sentences, step, d_in))
+    for first in range(0, d_out, step):
+        rows = min(step, d_out - first)
+        values = buffer if rows == step else inputs.new_empty((sentences, rows, d_in))
+        torch.bmm(grads[:, :, first : first + rows].transpose(1, 2), inputs, out=values)
+        if pattern.weighted:
+            values.mul_(weight[first : first + rows])
+        if pattern.absolute:
+            values.abs_()
+        yield Tile(first, values)
+
+
+def pair_moments(
+    trace: Trace, pairs: Int[Tensor, "pairs 2"], pattern: Pattern, need: Needs, sets: ActivatedSets | None = None
+) -> Float[Tensor, "pairs moments"]:
+    """The moments of each pair of sentences at one map, float64, in the order of MOMENTS.
+
+    Sums within a tile are float32 (float64 for a float64 model), sums over tiles float64.
+    """
+    sums = torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64, device=trace.inputs.device)
+    left, right = pairs.to(trace.inputs.device).unbind(dim=1)
+    for tile in tiles(trace, pattern):
+        flat = tile.values.flatten(1)
+        a, b = flat[left], flat[right]
+        if need.products:
+            squares = torch.linalg.vecdot(flat, flat)
+            sums[:, 0] += torch.linalg.vecdot(a, b)
+            sums[:, 1] += squares[left]
+            sums[:, 2] += squares[right]
+        if need.minima:
+            totals = flat.sum(dim=1)
+            sums[:, 3] += totals[left]
+            sums[:, 4] += totals[right]
+            sums[:, 5] += torch.minimum(a, b).sum(dim=1)
+        if sets is not None:
+            inside = _members(tile, sets)
+            counts = inside.sum(dim=1)
+            sums[:, 6] += counts[left]
+            sums[:, 7] += counts[right]
+            sums[:, 8] += (inside[left] & inside[right]).sum(dim=1)
+    return sums.cpu()
+
+
+def _members(tile: Tile, sets: ActivatedSets) -> Tensor:
+    """Membership of the tile's parameters in each sentence's activated set, [sentences, parameters]."""
+    values = tile.values.flatten(1)
+    threshold = sets.threshold.to(values).unsqueeze(1)
+    inside = values > threshold
+    ties = values == threshold
+    if bool(ties.any()):
+        first = sets.offset + tile.first * tile.values.shape[2]
+        index = first + torch.arange(values.shape[1], device=values.device)
+        inside |= ties & (index < sets.tie_limit.to(values.device).unsqueeze(1))
+    return inside
+
+
+def neuron_sums(
+    trace: Trace, pattern: Pattern
+) -> tuple[Float[Tensor, "sentences d_out"], Float[Tensor, "sentences d_in"]]:
+    """Σ_j P_ij and Σ_i P_ij of each sentence: how strongly each output and each input unit is activated."""
+    rows, columns = [], torch.zeros((), device=trace.inputs.device)
+    for tile in tiles(trace, pattern):
+        rows.append(tile.values.sum(dim=2))
+        columns = columns + tile.values.sum(dim=1)
+    return torch.cat(rows, dim=1), columns
+
+
+def pair_neurons(
+    trace: Trace, pairs: Int[Tensor, "pairs 2"], pattern: Pattern
+) -> tuple[Float[Tensor, "pairs d_out"], Float[Tensor, "pairs d_in"]]:
+    """Row and column sums of P_a ⊙ P_b of each pair: which units the common activation sits in."""
+    left, right = pairs.to(trace.inputs.device).unbind(dim=1)
+    rows, columns = [], torch.zeros((), device=trace.inputs.device)
+    for tile in tiles(trace, pattern):
+        common = tile.values[left] * tile.values[right]
+        rows.append(common.sum(dim=2))
+        columns = columns + common.sum(dim=1)
+    return torch.cat(rows, dim=1), columns
+
+
+def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list[ActivatedSets]:
+    """The ⌈f n⌉ largest of each sentence's n parameters over ``traces``, ties by index; one entry per trace.
+
+    A first pass over the tiles counts a log-histogram (bins are the leading bits of the float32 value), which tells
+    the bin that holds each sentence's k-th largest value; a second pass collects that bin alone, and the k-th
+    largest and its rank among equals are found in it exactly.
+    """
+    sizes = [trace.map.weight.numel() for trace in traces]
+    offsets = [sum(sizes[:position]) for position in range(len(sizes))]
+    k = math.ceil(fraction * sum(sizes))
+    bins, above = _bin_of_rank(_histogram(traces, pattern), k)
+    thresholds, limits = _rank_within_bin(traces, pattern, offsets, bins, k - above)
+    return [ActivatedSets(thresholds, limits, offset) for offset in offsets]
+
+
+def _prefix(values: Tensor) -> Tensor:
+    """Histogram bin of non-negative values: monotone in the value."""
+    return values.float().view(torch.int32) >> (31 - PREFIX_BITS)
+
+
+def _histogram(traces: Sequence[Trace], pattern: Pattern) -> Int[Tensor, "sentences bins"]:
+    sentences, device = len(traces[0].inputs), traces[0].inputs.device
+    width = 1 << PREFIX_BITS
+    counts = torch.zeros(sentences * width, dtype=torch.int64, device=device)
+    shift = torch.arange(sentences, device=device).unsqueeze(1) * width
+    for trace in traces:
+        for tile in tiles(trace, pattern):
+            counts += torch.bincount((_prefix(tile.values.flatten(1)) + shift).flatten(), minlength=sentences * width)
+    return counts.view(sentences, width)
+
+
+def _bin_of_rank(counts: Int[Tensor, "sentences bins"], k: int) -> tuple[Tensor, Tensor]:
+    """The bin of each sentence's k-th largest value, and how many values lie in higher bins."""
+    from_top = counts.flip(1).cumsum(dim=1)
+    position = (from_top < k).sum(dim=1)
+    above = torch.where(position > 0, from_top.gather(1, (position - 1).clamp(min=0).unsqueeze(1)).squeeze(1), 0)
+    return counts.shape[1] - 1 - position, above
+
+
+def _rank_within_bin(
+    traces: Sequence[Trace], pattern: Pattern, offsets: Sequence[int], bins: Tensor, ranks: Tensor
+) -> tuple[Float[Tensor, " sentences"], Int[Tensor, " sentences"]]:
+    """Value and flat index + 1 of the ``ranks``-th largest value of each sentence's bin, ties by index."""
+    sentences = len(bins)
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(sentences)]
+    for trace, offset in zip(traces, offsets, strict=True):
+        for tile in tiles(trace, pattern):
+            values = tile.values.flatten(1)
+            first = offset + tile.first * tile.values.shape[2]
+            sentence, index = (_prefix(values) == bins.unsqueeze(1)).nonzero(as_tuple=True)
+            for row in sentence.unique().tolist():
+                own = index[sentence == row]
+                found[row].append((values[row, own], first + own))
+    thresholds, limits = [], []
+    for parts, rank in zip(found, ranks.tolist(), strict=True):
+        ordered = torch.sort(torch.cat([value for value, _ in parts]), descending=True, stable=True)
+        place = torch.cat([index for _, index in parts])[ordered.indices[rank - 1]]
+        thresholds.append(ordered.values[rank - 1])
+        limits.append(place + 1)
+    return torch.stack(thresholds), torch.stack(limits)
