@@ -1,0 +1,1 @@
+"""One job per module, without a screen and without option parsing; pipelines never import each other."""

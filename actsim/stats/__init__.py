@@ -1,0 +1,1 @@
+"""Rank correlations, partial correlations and bootstrap intervals; numpy and scipy only."""
