@@ -1,0 +1,10 @@
+"""Resumable results: score parts in parquet, written atomically, and a manifest.
+
+``RunStore`` writes a run, ``open_run`` reads a finished one, ``PairScores`` turns the rows of either into arrays.
+"""
+
+from actsim.store.reading import Run, open_run
+from actsim.store.scores import PairScores
+from actsim.store.writing import RunStore
+
+__all__ = ["PairScores", "Run", "RunStore", "open_run"]
