@@ -1,0 +1,200 @@
+"""Score every pair of a data set: tokenise, batch, one pass per batch, measures per layer and kind, stored by parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from actsim.config import SET_MEASURES, Scoring
+from actsim.core.batch import PairBatch, Tokens, group_batches, pad, plan_batches
+from actsim.core.consumers import Group, PairMoments, groups_of
+from actsim.core.measures import MEASURES
+from actsim.core.objectives import OBJECTIVES
+from actsim.core.passes import PassResult, consume
+from actsim.core.scoring import MOMENTS
+from actsim.errors import NumericError
+from actsim.models.tokenise import tokenise
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from actsim.data.pairs import PairSet
+    from actsim.models.loading import LoadedModel
+    from actsim.store import RunStore
+
+PAIRS_PER_PART = 64
+"""A killed run loses at most the part it was at; more pairs per part mean fewer files."""
+
+Progress = Callable[[int], None]
+"""Called with the number of pairs just finished."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is decided before the first pass: tokens, batches, parts."""
+
+    loaded: LoadedModel
+    scoring: Scoring
+    labels: tuple[tuple[str, str], ...]
+    tokens: tuple[tuple[Tokens, Tokens], ...]
+    truncated: tuple[tuple[bool, bool], ...]
+    parts: tuple[tuple[PairBatch, ...], ...]
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups every pair gets a score for."""
+        return groups_of(self.loaded.maps)
+
+    @property
+    def part_pairs(self) -> list[list[int]]:
+        """Positions of the pairs of each part, in the order they are stored."""
+        return [[position for batch in part for position in batch.pairs] for part in self.parts]
+
+
+def prepare(loaded: LoadedModel, pairs: PairSet, scoring: Scoring) -> Job:
+    """Tokenise the pairs and lay out batches and parts; a pure function of the frozen configuration."""
+    labels = tuple(
+        (f"{pairs.name} pair {name}, sentence a", f"{pairs.name} pair {name}, sentence b") for name in pairs.ids
+    )
+    a, b = (
+        tokenise(loaded.tokenizer, texts, [label[side] for label in labels], scoring.max_tokens)
+        for side, texts in enumerate((pairs.sentences_a, pairs.sentences_b))
+    )
+    tokens = tuple(zip(a.tokens, b.tokens, strict=True))
+    parts = group_batches(plan_batches(tokens, scoring.batch_tokens), PAIRS_PER_PART)
+    return Job(
+        loaded,
+        scoring,
+        labels,
+        tokens,
+        tuple(zip(a.truncated, b.truncated, strict=True)),
+        tuple(tuple(part) for part in parts),
+    )
+
+
+def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = None, scorer: str = "tiled") -> None:
+    """Score what the store does not hold yet, part by part."""
+    import pyarrow as pa
+
+    for part in store.missing():
+        tables = []
+        for batch in job.parts[part]:
+            tables.append(score_batch(job, batch, scorer=scorer))
+            if progress is not None:
+                progress(len(batch.pairs))
+        store.write_part(part, pa.concat_tables(tables))
+
+
+def score_batch(job: Job, batch: PairBatch, *, scorer: str = "tiled") -> pa.Table:
+    """One row per pair of the batch: measures by group, read-outs, baselines."""
+    loaded, scoring = job.loaded, job.scoring
+    labels: dict[int, str] = {}
+    for position, pair in zip(batch.pairs, batch.sides, strict=True):
+        for sentence, label in zip(pair, job.labels[position], strict=True):
+            labels.setdefault(sentence, label)
+    sentences = pad(
+        batch.sentences,
+        [labels[index] for index in range(len(batch.sentences))],
+        pad_token=loaded.pad_token,
+        device=loaded.device,
+    )
+    objective = OBJECTIVES[loaded.family].get(scoring.objective)
+    sides = torch.tensor(batch.sides)
+    consumer, result = consume(
+        loaded, sentences, objective, lambda: PairMoments(loaded.maps, sides, scoring, scorer), hidden=scoring.baselines
+    )
+    columns = _measure_columns(job, batch, consumer)
+    columns |= _token_columns(job, batch)
+    columns |= _readout_columns(result, sides)
+    if scoring.baselines:
+        columns |= _baseline_columns(loaded, result, sides)
+    return _table(batch.pairs, columns)
+
+
+def _measure_columns(job: Job, batch: PairBatch, consumer: PairMoments) -> dict[str, Tensor]:
+    moments = consumer.moments()
+    columns = {}
+    for name in job.scoring.measures:
+        scores = MEASURES[name](moments)
+        if name not in SET_MEASURES:
+            _check_directions(job, batch, consumer.groups, moments, scores, name)
+        columns[name] = scores
+    return columns
+
+
+def _check_directions(
+    job: Job, batch: PairBatch, groups: Sequence[Group], moments: Tensor, scores: Tensor, measure: str
+) -> None:
+    """An undefined score is an error for a whole layer, and a null for a kind (q and k of a one-token sentence)."""
+    whole = torch.tensor([kind == "all" for _, kind in groups])
+    bad = ~torch.isfinite(scores) & whole
+    overflowed = ~torch.isfinite(moments).all(dim=2)
+    if not bool((bad | overflowed).any()):
+        return
+    row, column = (int(index) for index in (bad | overflowed).nonzero()[0])
+    layer, kind = groups[column]
+    sums = dict(zip(MOMENTS, moments[row, column].tolist(), strict=True))
+    side = "a" if sums["square_a"] == 0 and sums["sum_a"] == 0 else "b"
+    label = job.labels[batch.pairs[row]][0 if side == "a" else 1]
+    if bool(overflowed[row, column]):
+        raise NumericError(f"{label}: layer {layer} ({kind}): the pattern's sums are not finite; use --dtype float32.")
+    raise NumericError(
+        f"{label}: layer {layer}: no parameter is activated, so the {measure} has no direction; the read-out does not "
+        "depend on this layer, choose another --objective or leave the pair out."
+    )
+
+
+def _token_columns(job: Job, batch: PairBatch) -> dict[str, Tensor]:
+    columns = {}
+    for side, name in enumerate("ab"):
+        columns[f"tokens_{name}"] = torch.tensor([len(job.tokens[p][side]) for p in batch.pairs], dtype=torch.int32)
+        columns[f"truncated_{name}"] = torch.tensor([job.truncated[p][side] for p in batch.pairs])
+    return columns
+
+
+def _readout_columns(result: PassResult, sides: Tensor) -> dict[str, Tensor]:
+    readout = result.readout
+    columns = {}
+    for side, name in enumerate("ab"):
+        own = sides[:, side]
+        columns[f"readout_{name}"] = readout.values.double().cpu()[own]
+        if readout.top_token is not None and readout.margin is not None:
+            columns[f"top_token_{name}"] = readout.top_token.int().cpu()[own]
+            columns[f"margin_{name}"] = readout.margin.detach().double().cpu()[own]
+    return columns
+
+
+def _baseline_columns(loaded: LoadedModel, result: PassResult, sides: Tensor) -> dict[str, Tensor]:
+    """Cosines of hidden states after every layer, and of the model's own embedding where it has one."""
+
+    def cosine(vectors: Tensor) -> Tensor:
+        unit = torch.nn.functional.normalize(vectors.double().cpu(), dim=-1)
+        return torch.linalg.vecdot(unit[sides[:, 0]], unit[sides[:, 1]])
+
+    hidden = result.hidden
+    assert hidden is not None
+    columns = {"hidden_mean": torch.stack([cosine(hidden.mean[block]) for block in sorted(hidden.mean)], dim=1)}
+    if loaded.family == "causal":
+        columns["hidden_last"] = torch.stack([cosine(hidden.last[block]) for block in sorted(hidden.last)], dim=1)
+    if result.readout.pooled is not None:
+        columns["embedding"] = cosine(loaded.embed(result.readout.pooled))
+    return columns
+
+
+def _table(pairs: Sequence[int], columns: dict[str, Tensor]) -> pa.Table:
+    import pyarrow as pa
+
+    arrays: dict[str, Any] = {"pair": pa.array(pairs, type=pa.int32())}
+    for name, values in columns.items():
+        if values.ndim == 1:
+            arrays[name] = pa.array(values.numpy())
+            continue
+        flat = values.flatten().numpy()
+        cells = pa.array(flat, mask=flat != flat)
+        offsets = pa.array(range(0, len(flat) + 1, values.shape[1]), type=pa.int32())
+        arrays[name] = pa.ListArray.from_arrays(offsets, cells)
+    return pa.table(arrays)

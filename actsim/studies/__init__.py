@@ -1,0 +1,1 @@
+"""What joins several pipelines: evaluate and report."""
