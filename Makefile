@@ -1,0 +1,50 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit wheel clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.done: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --progress-bar off -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/test.done: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --progress-bar off -c constraints.txt -e '.[demo,test]'
+	@touch $@ $(VENV)/demo.done
+
+demo: $(VENV)/demo.done  ## evaluate the bundled sample with the default model
+	$(BIN)/actsim eval sample
+
+test: lint types unit wheel  ## everything that has to pass: lint, types, tests, wheel
+
+lint: $(VENV)/test.done  ## ruff, style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test.done  ## mypy
+	$(BIN)/mypy
+
+unit: $(VENV)/test.done  ## pytest, on $(WORKERS) processes of one thread each
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --durations 10
+
+wheel: $(VENV)/test.done  ## build the wheel, install it into a clean environment, run it there
+	rm -rf build dist $(VENV)/wheel-check
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv $(VENV)/wheel-check
+	$(VENV)/wheel-check/bin/python -m pip --disable-pip-version-check install --progress-bar off --quiet click
+	$(VENV)/wheel-check/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-deps dist/*.whl
+	cd $(VENV)/wheel-check && bin/actsim --help && bin/actsim --version
+	$(VENV)/wheel-check/bin/python -c "import importlib.resources as r; assert (r.files('actsim.data.sample') / 'pairs.jsonl').is_file()"
+
+clean:  ## remove what was built
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
