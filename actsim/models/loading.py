@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from actsim.config import Scoring
 from actsim.core.linears import LinearMap
+from actsim.core.objectives import OBJECTIVES
 from actsim.errors import ModelError, UsageError
 from actsim.models.adapters import merge_adapter
 from actsim.models.checkpoint import (
@@ -96,6 +98,11 @@ class LoadedModel:
             "pooling": self.pooling.name if self.pooling else None,
             "head": [f"{type(module).__name__}({module.extra_repr()})" for module in self.head],
         }
+
+    def default_scoring(self) -> Scoring:
+        """The paper's pattern and the family's default read-out, for this model's type and length."""
+        objective = next(iter(OBJECTIVES[self.family]))
+        return Scoring(objective=objective, max_tokens=self.max_tokens, dtype=self.dtype)
 
     @torch.no_grad()
     def embed(self, pooled: Float[Tensor, "sentences pooled"]) -> Float[Tensor, "sentences width"]:

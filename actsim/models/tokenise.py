@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actsim.core.batch import Tokens
-from actsim.errors import DataError
+from actsim.core.batch import Batch, Tokens, pad
+from actsim.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from actsim.config import Scoring
+    from actsim.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,17 @@ def tokenise(tokenizer: Any, texts: Sequence[str], labels: Sequence[str], max_to
         tokens.append(tuple(ids))
         truncated.append(cut)
     return Tokenised(tuple(tokens), tuple(truncated))
+
+
+def sentence_batch(model: LoadedModel, texts: Sequence[str], scoring: Scoring) -> Batch:
+    """Sentences side by side, in order, cut as ``scoring`` says.
+
+    Raises:
+        UsageError: an empty sentence.
+    """
+    labels = [f"sentence {number}" for number in range(1, len(texts) + 1)]
+    for label, text in zip(labels, texts, strict=True):
+        if not text.strip():
+            raise UsageError(f"{label} is empty; give a text.")
+    tokens = tokenise(model.tokenizer, texts, labels, scoring.max_tokens).tokens
+    return pad(tokens, labels, pad_token=model.pad_token, device=model.device)

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from actsim.config import SET_MEASURES, Scoring
+from actsim.config import Scoring
 from actsim.core.batch import PairBatch, Tokens, group_batches, pad, plan_batches
 from actsim.core.consumers import Group, PairMoments, groups_of
 from actsim.core.measures import MEASURES
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import PassResult, consume
-from actsim.core.scoring import MOMENTS
-from actsim.errors import NumericError
 from actsim.models.tokenise import tokenise
 
 if TYPE_CHECKING:
@@ -116,36 +114,9 @@ def score_batch(job: Job, batch: PairBatch, *, scorer: str = "tiled") -> pa.Tabl
 
 
 def _measure_columns(job: Job, batch: PairBatch, consumer: PairMoments) -> dict[str, Tensor]:
+    consumer.check([job.labels[position] for position in batch.pairs])
     moments = consumer.moments()
-    columns = {}
-    for name in job.scoring.measures:
-        scores = MEASURES[name](moments)
-        if name not in SET_MEASURES:
-            _check_directions(job, batch, consumer.groups, moments, scores, name)
-        columns[name] = scores
-    return columns
-
-
-def _check_directions(
-    job: Job, batch: PairBatch, groups: Sequence[Group], moments: Tensor, scores: Tensor, measure: str
-) -> None:
-    """An undefined score is an error for a whole layer, and a null for a kind (q and k of a one-token sentence)."""
-    whole = torch.tensor([kind == "all" for _, kind in groups])
-    bad = ~torch.isfinite(scores) & whole
-    overflowed = ~torch.isfinite(moments).all(dim=2)
-    if not bool((bad | overflowed).any()):
-        return
-    row, column = (int(index) for index in (bad | overflowed).nonzero()[0])
-    layer, kind = groups[column]
-    sums = dict(zip(MOMENTS, moments[row, column].tolist(), strict=True))
-    side = "a" if sums["square_a"] == 0 and sums["sum_a"] == 0 else "b"
-    label = job.labels[batch.pairs[row]][0 if side == "a" else 1]
-    if bool(overflowed[row, column]):
-        raise NumericError(f"{label}: layer {layer} ({kind}): the pattern's sums are not finite; use --dtype float32.")
-    raise NumericError(
-        f"{label}: layer {layer}: no parameter is activated, so the {measure} has no direction; the read-out does not "
-        "depend on this layer, choose another --objective or leave the pair out."
-    )
+    return {name: MEASURES[name](moments) for name in job.scoring.measures}
 
 
 def _token_columns(job: Job, batch: PairBatch) -> dict[str, Tensor]:
