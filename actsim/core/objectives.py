@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +20,7 @@ from actsim.errors import ModelError, NumericError
 from actsim.registry import Registry
 
 
+@runtime_checkable
 class Target(Protocol):
     """What an objective needs of a loaded model."""
 

@@ -16,11 +16,12 @@ import numpy as np
 
 from actsim.baselines import length_difference, word_overlap
 from actsim.config import RunConfig, Scoring
+from actsim.core.objectives import OBJECTIVES
 from actsim.data.pairs import PairSet, load_pairs
+from actsim.errors import UsageError
 from actsim.models.loading import LoadedModel, load_model
 from actsim.models.locate import DEFAULT_MODEL
 from actsim.pipelines.correlation import Band, Selection, choose_band, summarise
-from actsim.pipelines.similarity import default_scoring
 from actsim.pipelines.sts import evaluate_pairs, prepare
 from actsim.report.figures import layer_curve_svg
 from actsim.report.markdown import report_markdown
@@ -61,6 +62,15 @@ class Statistics:
     seed: int = 0
     select_on: PairSet | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse before anything is scored what the bootstrap would refuse after it."""
+        if self.resamples < 1:
+            raise UsageError(f"resamples must be at least 1, got {self.resamples}; 2000 is usual.")
+        if not 0 < self.level < 1:
+            raise UsageError(f"the level of an interval must be between 0 and 1, got {self.level}; 0.95 is usual.")
+        if self.seed < 0:
+            raise UsageError(f"the seed must be at least 0, got {self.seed}.")
+
 
 def evaluate(
     dataset: str | PairSet = "sample",
@@ -81,7 +91,7 @@ def evaluate(
     Args:
         dataset: a benchmark's name, a file, or pairs from ``load_pairs``.
         model: a hub id, a folder, or a model from ``load_model``.
-        scoring: how pairs are scored; default ``default_scoring(model)``.
+        scoring: how pairs are scored; default ``model.default_scoring()``.
         statistics: how scores are summed up.
         out: the run's directory; default ``reports/<dataset>-<model>-<digest>``.
         fresh: start over where the directory holds another run.
@@ -97,9 +107,10 @@ def evaluate(
     """
     pairs = load_pairs(dataset) if isinstance(dataset, str) else dataset
     loaded = load_model(model) if isinstance(model, str) else model
-    scoring = scoring or default_scoring(loaded)
+    scoring = scoring or loaded.default_scoring()
     statistics = statistics or Statistics()
-    given = Band.parse(statistics.layers, loaded.n_layers)
+    band, selection = Band.parse(statistics.layers, loaded.n_layers), None
+    OBJECTIVES[loaded.family].check(scoring.objective)
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)
     directory = Path(out) if out is not None else default_directory(config)
     job = prepare(loaded, pairs, scoring)
@@ -113,7 +124,6 @@ def evaluate(
         done = len(pairs) - sum(len(part) for number, part in enumerate(job.part_pairs) if number in missing)
         evaluate_pairs(job, store, progress=_counter(progress, done, len(pairs)))
         scores = PairScores(store.read_parts(), tuple(job.groups), scoring.measures)
-        band, selection = given, None
         if statistics.select_on is not None:
             band, selection = _select(statistics, loaded, scoring, directory, fresh, keep_text, progress)
         summary = summarise_run(loaded, pairs, scoring, scores, band, selection, statistics)
@@ -141,7 +151,7 @@ def summarise_run(
     statistics: Statistics,
 ) -> dict[str, Any]:
     """The summary of a run out of its stored scores."""
-    kinds = {measure: scores.kind_scores(measure) for measure in scoring.measures}
+    kinds = [group for group in scores.groups if group[1] != "all"]
     covariates: dict[str, np.ndarray] = {}
     readouts = scores.readouts()
     overlap = word_overlap(pairs.sentences_a, pairs.sentences_b)
@@ -159,10 +169,7 @@ def summarise_run(
         },
         gold=pairs.gold,
         layer_scores={measure: scores.layer_scores(measure).to_numpy() for measure in scoring.measures},
-        kind_scores={
-            measure: ([(int(layer), str(kind)) for layer, kind in frame.columns], frame.to_numpy())
-            for measure, frame in kinds.items()
-        },
+        kind_scores={measure: (kinds, scores.kind_scores(measure).to_numpy()) for measure in scoring.measures},
         baselines=_baselines(scores, overlap) if scoring.baselines else [],
         covariates=covariates,
         band=band,

@@ -1,0 +1,1 @@
+"""The command line of actsim: commands parse, make one call, and print."""

@@ -1,0 +1,105 @@
+"""From the options of a command to what the library takes: models, scorings and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from actsim.config import Scoring
+from actsim.data.benchmarks import BENCHMARKS
+from actsim.errors import UsageError
+from actsim.registry import unknown_name
+
+from .display import LOG, Screen
+
+if TYPE_CHECKING:
+    from actsim.data.pairs import PairSet
+    from actsim.models.loading import LoadedModel
+
+Options = Mapping[str, Any]
+
+_LOADING = ("revision", "family", "device", "dtype", "max_tokens", "trust_remote_code", "allow_unsafe_weights")
+_SCORING = ("objective", "pattern", "measures", "gamma", "top_fraction", "batch_tokens")
+
+
+def load(screen: Screen, name: str, options: Options) -> LoadedModel:
+    """The model, loaded as the options say, and a remark on which copy of it that is."""
+    with screen.working(f"loading {name}"):
+        import torch
+
+        from actsim.models.loading import load_model
+
+        if options["threads"] is not None:
+            torch.set_num_threads(options["threads"])
+        loaded = load_model(name, **{key: options[key] for key in _LOADING})
+    screen.say(f"{loaded.source['note']}; {loaded.family}, {loaded.dtype} on {loaded.device}")
+    return loaded
+
+
+def scoring_changes(options: Options) -> dict[str, Any]:
+    """What the options change in a model's default scoring.
+
+    Raises:
+        UsageError: what can be told to be wrong without the model and without torch.
+    """
+    changes = {key: options[key] for key in _SCORING if options.get(key) is not None}
+    if "no_baselines" in options:
+        changes["baselines"] = not options["no_baselines"]
+    Scoring(**{"objective": "", **changes})
+    return changes
+
+
+def check_objective(changes: Mapping[str, Any]) -> None:
+    """Raise UsageError for an objective that no model has."""
+    from actsim.core.objectives import OBJECTIVES
+
+    known = [name for registry in OBJECTIVES.values() for name in registry]
+    if "objective" in changes and changes["objective"] not in known:
+        raise unknown_name("objective", changes["objective"], known)
+
+
+def scoring_for(loaded: LoadedModel, changes: Mapping[str, Any]) -> Scoring:
+    """The model's default scoring with the changes.
+
+    Raises:
+        UsageError: the objective belongs to the other family.
+    """
+    from actsim.core.objectives import OBJECTIVES
+
+    known = OBJECTIVES[loaded.family]
+    objective = changes.get("objective")
+    if objective is not None and objective not in known:
+        raise UsageError(
+            f"--objective {objective} is for another family of models; {loaded.source['name']} was loaded as "
+            f"{loaded.family}, which has {', '.join(known)}. Choose one of these, or load it with another --family."
+        )
+    scoring = replace(loaded.default_scoring(), **changes)
+    LOG.info("%s", scoring)
+    return scoring
+
+
+def load_evaluated_pairs(dataset: str, options: Options) -> tuple[PairSet, PairSet | None]:
+    """The pairs to evaluate, and with --select-on those on which the band is chosen.
+
+    Raises:
+        ActsimError: see ``load_pairs``; options that do not act on this data set.
+    """
+    from actsim.data.pairs import load_pairs
+
+    benchmark = BENCHMARKS.get(dataset)
+    if options["data_dir"] is not None and (benchmark is None or benchmark.local_folder is None):
+        names = ", ".join(name for name, known in BENCHMARKS.items() if known.local_folder is not None)
+        raise UsageError(f"--data-dir acts on {names}; {dataset} is not looked for there. Leave it out.")
+    chosen = options["select_on"]
+    if chosen is not None and benchmark is None:
+        raise UsageError(f"--select-on {chosen}: {dataset} is no benchmark and has no other split; leave it out.")
+    if chosen is not None and benchmark is not None and chosen == (options["split"] or benchmark.default_split):
+        others = ", ".join(name for name in benchmark.splits if name != chosen) or "none"
+        raise UsageError(
+            f"--select-on {chosen} is the split that is evaluated; the band must be chosen on another one: {others}."
+        )
+    given = {key: options[key] for key in ("data_dir", "limit", "first", "seed", "columns", "release")}
+    given["revision"] = options["data_revision"]
+    pairs = load_pairs(dataset, options["split"], **given)
+    return pairs, load_pairs(dataset, chosen, **given) if chosen is not None else None

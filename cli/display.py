@@ -1,0 +1,173 @@
+"""What a command shows beside its result: remarks, progress and log lines on stderr; results on stdout."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actsim.errors import ActsimError, UsageError
+from actsim.report.wording import one_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress, TaskID
+
+LOG = logging.getLogger("actsim")
+
+
+class Interrupted(ActsimError):
+    """Ctrl-C: says what is kept."""
+
+    exit_code = 130
+
+
+class StderrHandler(logging.Handler):
+    """Writes ``actsim: warning: …`` to whatever stderr is at the time, so that a progress bar stays whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record as one line."""
+        click.echo(f"actsim: {record.levelname.lower()}: {one_line(record.getMessage())}", err=True)
+
+
+def set_up_logging(verbosity: int) -> None:
+    """Send actsim's log to stderr: warnings, with one -v also what it does, with two everything.
+
+    Python's warnings, once ``logging`` captures them, come along with -v.
+    """
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    for log, level in (
+        (LOG, levels[min(verbosity, len(levels) - 1)]),
+        (logging.getLogger("py.warnings"), logging.WARNING if verbosity else logging.ERROR),
+    ):
+        if not any(isinstance(handler, StderrHandler) for handler in log.handlers):
+            log.addHandler(StderrHandler())
+        log.setLevel(level)
+
+
+def print_failure(message: str) -> None:
+    """The one line that a failed command leaves on stderr."""
+    click.echo(f"actsim: {one_line(message)}", err=True)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where a command writes, as its display options say.
+
+    Attributes:
+        as_json: the result is JSON, and alone on stdout.
+        quiet: neither remarks nor progress.
+    """
+
+    as_json: bool
+    quiet: bool
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Screen:
+        """The screen of a command, with logging set up; a UsageError for -q and -v together."""
+        if options["quiet"] and options["verbose"]:
+            raise UsageError("--quiet and --verbose exclude each other; give one of them.")
+        set_up_logging(options["verbose"])
+        return cls(options["as_json"], options["quiet"])
+
+    @property
+    def moves(self) -> bool:
+        """Whether something that moves may be drawn: stderr is a terminal, and nobody asked for quiet."""
+        return not self.quiet and sys.stderr.isatty()
+
+    def say(self, remark: str) -> None:
+        """One line on stderr, unless quiet."""
+        if not self.quiet:
+            click.echo(one_line(remark), err=True)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """A spinner beside ``what`` while something without a known length goes on."""
+        if not self.moves:
+            yield
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        with Console(stderr=True).status(Text(one_line(what))):
+            yield
+
+    @contextmanager
+    def progress(self) -> Iterator[PairProgress]:
+        """What is to be told of pairs done and their total; it draws a bar where something that moves may be drawn."""
+        if not self.moves:
+            yield PairProgress(self, None)
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("pairs"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+        )
+        with Progress(*columns, console=Console(stderr=True), expand=True, transient=True) as bar:
+            yield PairProgress(self, bar)
+
+    def show(self, result: RenderableType, document: Mapping[str, Any]) -> None:
+        """The result on stdout: ``document`` with --json, else ``result``."""
+        if self.as_json:
+            click.echo(json.dumps(document, indent=2, allow_nan=False))
+            return
+        from rich.console import Console
+
+        Console(highlight=False).print(result)
+
+    def list_files(self, lines: list[str]) -> None:
+        """The last lines: which files there are; beside JSON they go to stderr."""
+        for line in lines:
+            if self.as_json:
+                self.say(line)
+            else:
+                click.echo(line)
+
+
+class PairProgress:
+    """Follows the pairs of a run, or of several one after the other, as ``evaluate`` reports them."""
+
+    def __init__(self, screen: Screen, bar: Progress | None) -> None:
+        self._screen = screen
+        self._bar = bar
+        self._task: TaskID | None = None
+        self._begun = (0, 0.0)
+        self._last: tuple[int, int] | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take a report; another total than before, or fewer pairs done, means that another run has begun."""
+        if self._last is None or total != self._last[1] or done < self._last[0]:
+            self._begin(done, total)
+        self._last = (done, total)
+        if self._bar is not None and self._task is not None:
+            description = "scoring" if done < total else "summing up"
+            self._bar.update(self._task, completed=done, description=description, rate=self._rate(done))
+
+    def _begin(self, done: int, total: int) -> None:
+        if done:
+            self._screen.say(f"{done} of {total} pairs are scored already")
+        self._begun = (done, time.monotonic())
+        if self._bar is not None:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task("scoring", total=total, completed=done, rate="")
+
+    def _rate(self, done: int) -> str:
+        """Pairs per second since the run was begun; those that were there already do not count."""
+        before, start = self._begun
+        seconds = time.monotonic() - start
+        return f"{(done - before) / seconds:.1f} pairs/s" if done > before and seconds > 0 else ""

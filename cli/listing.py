@@ -1,0 +1,132 @@
+"""``actsim list``: the data sets, measures, read-outs and patterns that have a name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from actsim.config import MEASURES, PATTERNS, SET_MEASURES, Scoring
+from actsim.data.benchmarks import BENCHMARKS, Benchmark, Release
+from actsim.data.sources import DATA_DIR_VARIABLE
+
+from . import options as shared
+from .display import Screen
+
+SHORT_HELP = "List data sets, measures, objectives and patterns."
+EPILOG = """\b
+Examples:
+  actsim list
+  actsim list datasets
+  actsim list measures --json
+"""
+
+
+def datasets() -> list[dict[str, Any]]:
+    """The benchmarks, with the size of every split that declares one."""
+    return [_benchmark(benchmark) for benchmark in BENCHMARKS.values()]
+
+
+def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
+    return {
+        "name": benchmark.name,
+        "description": benchmark.description,
+        "score_range": list(benchmark.score_range),
+        "columns": {role: list(names) for role, names in benchmark.columns.items()},
+        "default_split": benchmark.default_split,
+        "releases": [_release(benchmark, release) for release in benchmark.releases],
+        "looked_for": _looked_for(benchmark),
+        "licence": benchmark.licence,
+        "url": benchmark.url,
+    }
+
+
+def _release(benchmark: Benchmark, release: Release) -> dict[str, Any]:
+    return {
+        "name": release.name,
+        "default": release is benchmark.releases[0],
+        "hub_id": release.hub_id,
+        "hub_revision": release.hub_revision,
+        "splits": {split: release.rows.get(split) for split in benchmark.splits},
+    }
+
+
+def _looked_for(benchmark: Benchmark) -> str:
+    if benchmark.local_folder is None:
+        return "the package actsim itself"
+    hub = " or ".join(str(release.hub_id) for release in benchmark.releases)
+    return (
+        f"{benchmark.local_folder}/<split>.jsonl (or csv, tsv, parquet) in --data-dir or {DATA_DIR_VARIABLE} where "
+        f"one of them is given; else {hub} on the hub"
+    )
+
+
+def measures() -> list[dict[str, Any]]:
+    """The measures of two patterns with their formulas."""
+    from actsim.core.measures import MEASURES as functions
+
+    return [
+        {
+            "name": name,
+            "default": name == MEASURES[0],
+            "compares": "activated sets" if name in SET_MEASURES else "patterns",
+            "definition": _first_paragraph(functions[name]),
+        }
+        for name in MEASURES
+    ]
+
+
+def objectives() -> list[dict[str, Any]]:
+    """The read-outs D by model family with their formulas."""
+    from actsim.core.objectives import OBJECTIVES
+
+    return [
+        {
+            "name": name,
+            "default": position == 0,
+            "family": family,
+            "definition": _first_paragraph(registry.get(name)),
+        }
+        for family, registry in OBJECTIVES.items()
+        for position, name in enumerate(registry)
+    ]
+
+
+def patterns() -> list[dict[str, Any]]:
+    """The forms of a pattern with their formulas."""
+    return [
+        {"name": name, "default": name == PATTERNS[0], "definition": _formula(Scoring("", pattern=name))}
+        for name in PATTERNS
+    ]
+
+
+def _formula(scoring: Scoring) -> str:
+    signed = "W ⊙ ∂D/∂W" if scoring.weighted else "∂D/∂W"
+    return f"P = |{signed}|" if scoring.absolute else f"P = {signed}; the measure cosine only"
+
+
+def _first_paragraph(function: Callable[..., Any]) -> str:
+    """The first paragraph of a docstring, which gives the formula."""
+    return " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
+
+
+KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "datasets": datasets,
+    "measures": measures,
+    "objectives": objectives,
+    "patterns": patterns,
+}
+
+
+@click.command("list", cls=shared.SectionCommand, context_settings=shared.CONTEXT, epilog=EPILOG, short_help=SHORT_HELP)
+@click.argument("what", type=click.Choice(list(KINDS)), required=False)
+@shared.display_options
+def list_command(what: str | None, **options: Any) -> None:
+    """List the data sets, measures, objectives (read-outs) and patterns that have a name; without WHAT all of them."""
+    screen = Screen.of(options)
+    document = {kind: entries() for kind, entries in KINDS.items() if what in (None, kind)}
+    from actsim.report.terminal import listing
+
+    screen.show(listing(document), document)

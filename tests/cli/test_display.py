@@ -1,0 +1,99 @@
+"""Progress, remarks and log lines."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from actsim.errors import UsageError
+from actsim_cli.display import LOG, PairProgress, Screen, set_up_logging
+
+
+@pytest.fixture(autouse=True)
+def log_left_as_found():
+    level, handlers = LOG.level, list(LOG.handlers)
+    yield
+    LOG.setLevel(level)
+    LOG.handlers[:] = handlers
+
+
+def test_pairs_that_are_there_already_are_told_once_per_run(capsys):
+    progress = PairProgress(Screen(as_json=False, quiet=False), None)
+    for done in (10, 20, 30):
+        progress(done, 30)
+    for done in (5, 8):
+        progress(done, 8)
+    assert capsys.readouterr().err.splitlines() == [
+        "10 of 30 pairs are scored already",
+        "5 of 8 pairs are scored already",
+    ]
+
+
+def test_a_new_run_of_the_same_size_starts_a_new_bar(capsys):
+    bar = Progress(MofNCompleteColumn(), console=Console(file=io.StringIO()))
+    progress = PairProgress(Screen(as_json=False, quiet=True), bar)
+    for done in (0, 12):
+        progress(done, 12)
+    assert [(task.completed, task.total, task.description) for task in bar.tasks] == [(12, 12, "summing up")]
+    progress(0, 12)
+    assert [(task.completed, task.total, task.description) for task in bar.tasks] == [(0, 12, "scoring")]
+    assert capsys.readouterr().err == ""
+
+
+def test_the_rate_does_not_count_what_was_there_before(monkeypatch):
+    clock = iter([100.0, 100.0, 104.0])
+    bar = Progress(console=Console(file=io.StringIO()), get_time=lambda: 0.0)
+    progress = PairProgress(Screen(as_json=False, quiet=True), bar)
+    monkeypatch.setattr("actsim_cli.display.time.monotonic", lambda: next(clock))
+    rates = []
+    for done in (1000, 1006):
+        progress(done, 1010)
+        rates.append(bar.tasks[0].fields["rate"])
+    assert rates == ["", "1.5 pairs/s"]
+
+
+def test_log_lines_are_single_and_follow_the_verbosity(capsys):
+    for verbosity, shown in ((0, ["warning"]), (1, ["info", "warning"]), (2, ["debug", "info", "warning"])):
+        set_up_logging(verbosity)
+        set_up_logging(verbosity)
+        LOG.debug("a %s", "debug")
+        LOG.info("an info")
+        LOG.warning("a\nwarning")
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.split(": ")[1] for line in lines] == shown
+        assert lines[-1] == "actsim: warning: a warning"
+
+
+def test_python_warnings_come_along_only_when_asked(capsys):
+    warnings_log = logging.getLogger("py.warnings")
+    for verbosity, lines in ((0, 0), (1, 1)):
+        set_up_logging(verbosity)
+        warnings_log.warning("a library's warning")
+        assert capsys.readouterr().err.count("\n") == lines
+
+
+def test_quiet_and_verbose_exclude_each_other():
+    with pytest.raises(UsageError, match="exclude each other"):
+        Screen.of({"quiet": True, "verbose": 1, "as_json": False})
+
+
+def test_nothing_moves_where_stderr_is_no_terminal(capsys):
+    screen = Screen(as_json=False, quiet=False)
+    with screen.working("something"), screen.progress() as progress:
+        progress(0, 3)
+        progress(3, 3)
+    assert not screen.moves
+    assert capsys.readouterr() == ("", "")
+
+
+def test_json_keeps_stdout_to_itself(capsys):
+    screen = Screen(as_json=True, quiet=False)
+    screen.show("a table", {"Σ": 1.5})
+    screen.list_files(["", "files in run:"])
+    captured = capsys.readouterr()
+    assert captured.out.isascii()
+    assert "files in run:" in captured.err
