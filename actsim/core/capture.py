@@ -6,7 +6,7 @@ trace is handed on the moment the last use of its parameter has its gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -74,21 +74,33 @@ class Capture:
     def __post_init__(self) -> None:
         self.sensitivity = torch.zeros(len(self.batch.labels), dtype=torch.float64)
 
-    def observe(self, linear: LinearMap, inputs: Tensor, output: Tensor) -> None:
-        """Note one use of ``linear`` in the forward pass and wait for the gradient of its output."""
+    def observe(self, linear: LinearMap, inputs: Tensor, output: Tensor) -> Tensor:
+        """Note one use of ``linear`` in the forward pass and wait for the gradient of its output.
+
+        Returns:
+            What the model goes on with: the output, or a copy of it where nothing before it has a gradient. A leaf
+            could not be modified in place, which some models do.
+        """
         if not torch.is_grad_enabled():
-            return
+            return output
+        self._check_finite(linear, "output", self._by_sentence(linear, output.detach()))
         if not output.requires_grad:
-            output.requires_grad_()
+            output = output.requires_grad_().clone()
         key = id(linear.parameter)
         self._maps.setdefault(key, linear)
         self._uses[key] = self._uses.get(key, 0) + 1
-        output.register_hook(partial(self._receive, key, inputs.detach(), output.detach()))
+        output.register_hook(partial(self._receive, key, inputs.detach(), inputs._version, output.detach()))
+        return output
 
-    def _receive(self, key: int, inputs: Tensor, output: Tensor, grad: Tensor) -> None:
+    def _receive(self, key: int, inputs: Tensor, version: int, output: Tensor, grad: Tensor) -> None:
         linear = self._maps[key]
+        if inputs._version != version:
+            raise ModelError(
+                f"{linear.name}: the model overwrites the input of this map after using it, so its gradient cannot be "
+                "formed; change the model's code to leave the input alone."
+            )
         rows, grads, outputs = (self._by_sentence(linear, tensor) for tensor in (inputs, grad, output))
-        self._check_finite(linear, rows, grads)
+        self._check_finite(linear, "gradient", grads)
         effect = (widened(grads) * widened(outputs)).abs().sum(dim=(1, 2), dtype=torch.float64)
         self.sensitivity += effect.cpu() / self.scale
         whole = rows.shape[1] == self.batch.input_ids.shape[1]
@@ -126,19 +138,19 @@ class Capture:
             f"{sentences} x {tokens} tokens; this model has to run one sentence at a time."
         )
 
-    def _check_finite(self, linear: LinearMap, inputs: Tensor, grads: Tensor) -> None:
-        for what, tensor in (("input", inputs), ("gradient", grads)):
-            if bool(torch.isfinite(tensor.sum(dtype=torch.float32))):
-                continue
-            finite = torch.isfinite(tensor).all(dim=2).all(dim=1)
-            if bool(finite.all()):
-                continue
-            label = self.batch.labels[int((~finite).nonzero()[0])]
-            kind = GradientOverflow if what == "gradient" and tensor.dtype == torch.float16 else NumericError
-            raise kind(
-                f"{label}: layer {linear.layer}, module {linear.name}: the {what} is not finite in {tensor.dtype}; "
-                "use --dtype float32."
-            )
+    def _check_finite(self, linear: LinearMap, what: str, tensor: Float[Tensor, "sentences rows width"]) -> None:
+        """A non-finite input shows in the output, so outputs and gradients are looked at."""
+        if bool(torch.isfinite(tensor.sum(dtype=torch.float32))):
+            return
+        finite = torch.isfinite(tensor).all(dim=2).all(dim=1)
+        if bool(finite.all()):
+            return
+        label = self.batch.labels[int((~finite).nonzero()[0])]
+        kind = GradientOverflow if what == "gradient" and tensor.dtype == torch.float16 else NumericError
+        raise kind(
+            f"{label}: layer {linear.layer}, module {linear.name}: the {what} is not finite in {tensor.dtype}; "
+            "use --dtype float32."
+        )
 
 
 @contextmanager
@@ -156,16 +168,16 @@ def capture_linears(
         scale: what D is multiplied by before the backward pass.
 
     Raises:
-        ModelError: a map's rows cannot be told apart by sentence.
-        NumericError: an input or a gradient is not finite; names sentence, layer and module.
+        ModelError: a map's rows cannot be told apart by sentence, or its input is overwritten after use.
+        NumericError: an output or a gradient is not finite; names sentence, layer and module.
     """
     capture = Capture(batch, handler, scale)
     handles = []
 
     def hook(
         linear: LinearMap, _module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
-    ) -> None:
-        capture.observe(linear, args[0] if args else next(iter(kwargs.values())), output)
+    ) -> Tensor:
+        return capture.observe(linear, args[0] if args else next(iter(kwargs.values())), output)
 
     try:
         for linear in maps:
@@ -177,16 +189,22 @@ def capture_linears(
             handle.remove()
 
 
-def stack_traces(traces: Sequence[Trace]) -> Trace:
-    """Traces of single sentences at one map as one trace of all of them, padded with zero rows."""
-    longest = max(trace.inputs.shape[1] for trace in traces)
+def stack_traces(traces: Mapping[int, Trace], sentences: int) -> Trace:
+    """Traces of single sentences at one map as one trace of ``sentences`` of them, padded with zero rows.
+
+    Args:
+        traces: position of the sentence -> its trace. A sentence that the map was not used for has zero rows only.
+        sentences: number of sentences.
+    """
+    longest = max(trace.inputs.shape[1] for trace in traces.values())
+    first = next(iter(traces.values()))
 
     def stacked(name: str) -> Tensor:
-        parts = [getattr(trace, name) for trace in traces]
-        rows = torch.zeros((len(parts), longest, *parts[0].shape[2:]), dtype=parts[0].dtype, device=parts[0].device)
-        for row, part in zip(rows, parts, strict=True):
-            row[: part.shape[1]] = part[0]
+        like = getattr(first, name)
+        rows = torch.zeros((sentences, longest, *like.shape[2:]), dtype=like.dtype, device=like.device)
+        for sentence, trace in traces.items():
+            part = getattr(trace, name)
+            rows[sentence, : part.shape[1]] = part[0]
         return rows
 
-    first = traces[0]
     return Trace(first.map, stacked("inputs"), stacked("grads"), stacked("valid"), first.scale)

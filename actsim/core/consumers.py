@@ -13,6 +13,11 @@ from actsim.config import Scoring
 from actsim.core.capture import Trace
 from actsim.core.linears import LinearMap
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, backend
+from actsim.errors import NumericError
+
+NOISE_FLOOR = 1e-6
+"""A kind's pattern below this share of its layer's, in norm or in sum, is rounding noise: it is zero. The keys and
+queries of a one-token sentence come out as zero or as up to 1e-7 of the layer, by the shape of the batch."""
 
 Group = tuple[int, str]
 """A layer (counted from 1) and a kind; the kind ``all`` stands for the whole layer."""
@@ -48,11 +53,13 @@ class PairMoments:
         self._position = {group: position for position, group in enumerate(self.groups)}
         self._pairs, self._backend = pairs, backend(scorer)
         self._pattern = Pattern(scoring.absolute, scoring.weighted)
-        self._need = Needs(products="cosine" in scoring.measures, minima="ruzicka" in scoring.measures)
         self._gamma, self._top_fraction = scoring.gamma, scoring.top_fraction
-        self._order = {linear.name: position for position, linear in enumerate(maps)}
-        self._maps_in_layer = _distinct_maps(maps)
-        self._waiting: dict[int, list[Trace]] = {}
+        self._need = Needs(
+            products="cosine" in scoring.measures or self._top_fraction is not None,
+            minima="ruzicka" in scoring.measures,
+        )
+        self._in_layer = _distinct_maps(maps)
+        self._waiting: dict[int, dict[int, Trace]] = {}
         self._sums = torch.zeros((len(pairs), len(self.groups), len(MOMENTS)), dtype=torch.float64)
 
     def __call__(self, trace: Trace) -> None:
@@ -60,20 +67,65 @@ class PairMoments:
         if self._top_fraction is None:
             self._add(trace, self._absolute_sets(trace))
             return
-        waiting = self._waiting.setdefault(trace.map.layer, [])
-        waiting.append(trace)
-        if len(waiting) == self._maps_in_layer[trace.map.layer]:
+        waiting = self._waiting.setdefault(trace.map.layer, {})
+        waiting[id(trace.map.parameter)] = trace
+        if len(waiting) == len(self._in_layer[trace.map.layer]):
             self._complete(trace.map.layer)
 
     def moments(self) -> Float[Tensor, "pairs groups moments"]:
-        """The sums so far; layers whose traces did not all arrive are closed with those that did."""
+        """The sums so far, kinds that are noise set to zero; layers that wait for a trace are closed without it."""
         for layer in list(self._waiting):
             self._complete(layer)
-        return self._sums
+        return self._without_noise()
+
+    def check(self, labels: Sequence[tuple[str, str]]) -> None:
+        """Raise where the sums of a pair say nothing.
+
+        A pattern that is all zero has no direction, which is an error for a whole layer. For a kind it is none (queries
+        and keys of a one-token sentence): its scores are NaN. With γ alone an empty set is no error either.
+
+        Args:
+            labels: what messages call the two sentences of each pair.
+
+        Raises:
+            NumericError: a sum is not finite, or a layer's pattern is zero; names sentence and layer.
+        """
+        sums = self.moments()
+        whole = torch.tensor([kind == "all" for _, kind in self.groups])
+        for side, letter in enumerate("ab"):
+            own = sums[:, :, [MOMENTS.index(f"square_{letter}"), MOMENTS.index(f"sum_{letter}")]]
+            overflowed = ~torch.isfinite(own).all(dim=2)
+            if bool(overflowed.any()):
+                pair, group = overflowed.nonzero()[0].tolist()
+                layer, kind = self.groups[group]
+                raise NumericError(
+                    f"{labels[pair][side]}: layer {layer} ({kind}): the sums over the pattern are not finite; "
+                    "use --dtype float64."
+                )
+            zero = (own == 0)[:, :, [self._need.products, self._need.minima]].any(dim=2) & whole
+            if bool(zero.any()):
+                pair, group = zero.nonzero()[0].tolist()
+                raise NumericError(
+                    f"{labels[pair][side]}: layer {self.groups[group][0]}: no parameter is activated, so the pattern "
+                    "has no direction: the read-out does not depend on this layer; choose another objective or leave "
+                    "the pair out."
+                )
+
+    def _without_noise(self) -> Float[Tensor, "pairs groups moments"]:
+        whole = [self._position[layer, "all"] for layer, _ in self.groups]
+        sums = self._sums.clone()
+        for own, floor, shared in (("square", NOISE_FLOOR**2, "dot"), ("sum", NOISE_FLOOR, "minimum")):
+            for letter in "ab":
+                column = MOMENTS.index(f"{own}_{letter}")
+                noise = self._sums[:, :, column] < floor * self._sums[:, whole, column]
+                sums[:, :, [column, MOMENTS.index(shared)]] *= ~noise.unsqueeze(2)
+        return sums
 
     def _complete(self, layer: int) -> None:
         assert self._top_fraction is not None
-        traces = sorted(self._waiting.pop(layer), key=lambda trace: self._order[trace.map.name])
+        arrived = self._waiting.pop(layer)
+        like = next(iter(arrived.values()))
+        traces = [arrived.get(id(linear.parameter)) or _unused(linear, like) for linear in self._in_layer[layer]]
         sets = self._backend.top_sets(traces, self._pattern, self._top_fraction)
         for trace, own in zip(traces, sets, strict=True):
             self._add(trace, own)
@@ -118,12 +170,21 @@ class PairNeurons:
         self.sums[trace.map.name] = (rows.double().cpu(), columns.double().cpu())
 
 
-def _distinct_maps(maps: Sequence[LinearMap]) -> dict[int, int]:
-    """Number of parameters per layer; maps that share a parameter arrive as one trace, under the first map's name."""
-    first: dict[int, int] = {}
+def _distinct_maps(maps: Sequence[LinearMap]) -> dict[int, list[LinearMap]]:
+    """The maps of each layer, the first one only of those that share a parameter: they arrive as one trace."""
+    distinct: dict[int, LinearMap] = {}
     for linear in maps:
-        first.setdefault(id(linear.parameter), linear.layer)
-    counts: dict[int, int] = {}
-    for layer in first.values():
-        counts[layer] = counts.get(layer, 0) + 1
-    return counts
+        distinct.setdefault(id(linear.parameter), linear)
+    layers: dict[int, list[LinearMap]] = {}
+    for linear in distinct.values():
+        layers.setdefault(linear.layer, []).append(linear)
+    return layers
+
+
+def _unused(linear: LinearMap, like: Trace) -> Trace:
+    """The trace of a map that the read-outs do not depend on: one row of zeros per sentence."""
+    sentences, (d_out, d_in) = len(like.inputs), linear.weight.shape
+    valid = torch.zeros((sentences, 1), dtype=torch.bool, device=like.inputs.device)
+    return Trace(
+        linear, like.inputs.new_zeros((sentences, 1, d_in)), like.grads.new_zeros((sentences, 1, d_out)), valid
+    )

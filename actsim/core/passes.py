@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,10 @@ from actsim.errors import NumericError
 SENSITIVITY_FLOOR = 1e-6
 """A D whose Σ |G ⊙ Y| is below this share of |D| hardly depends on the activations: its gradient is noise."""
 
+SENSITIVITY_ROUNDINGS = 32
+"""The same in units of the model's own rounding, where that is coarser. The norm of one LayerNormed token of fresh
+weights, whose true gradient is zero, has up to 15 of them at BERT-base's size; of trained models the sum is 10 |D|."""
+
 HALF_SCALES = (2.0**10, 2.0**5, 1.0)
 """What D is multiplied by in float16, tried in order until every gradient stays in range."""
 
@@ -27,6 +32,7 @@ HALF_SCALES = (2.0**10, 2.0**5, 1.0)
 Consumer = TypeVar("Consumer", bound=TraceHandler)
 
 
+@runtime_checkable
 class ScoredModel(Target, Protocol):
     """What a pass needs of a loaded model."""
 
@@ -82,19 +88,22 @@ def run_pass(
     """
     if target.batchable or len(batch.labels) == 1:
         return _pass(target, batch, objective, handler, hidden, scale)
-    traces: dict[int, list[Trace]] = {}
+    sentences = len(batch.labels)
+    traces: dict[int, dict[int, Trace]] = {}
 
-    def keep(trace: Trace) -> None:
-        traces.setdefault(id(trace.map.parameter), []).append(trace)
+    def keep(sentence: int, trace: Trace) -> None:
+        traces.setdefault(id(trace.map.parameter), {})[sentence] = trace
 
     results = [
-        _pass(target, batch.sentence(index), objective, keep, hidden, scale) for index in range(len(batch.labels))
+        _pass(target, batch.sentence(index), objective, partial(keep, index), hidden, scale)
+        for index in range(sentences)
     ]
-    for parts in traces.values():
-        handler(stack_traces(parts))
+    for parameter in list(traces):
+        handler(stack_traces(traces.pop(parameter), sentences))
     return _join(results)
 
 
+@torch.inference_mode(False)
 def consume(
     target: ScoredModel,
     batch: Batch,
@@ -123,6 +132,7 @@ def _pass(
     target: ScoredModel, batch: Batch, objective: Objective, handler: TraceHandler, hidden: bool, scale: float
 ) -> PassResult:
     with (
+        torch.inference_mode(False),
         torch.enable_grad(),
         capture_hidden(target.blocks if hidden else (), batch) as states,
         capture_linears(target.maps, batch, handler, scale=scale) as capture,
@@ -130,7 +140,8 @@ def _pass(
         readout = objective(target, batch)
         _check_values(readout.values.detach(), batch)
         (readout.values.sum() * scale).backward()
-    _check_sensitivity(readout.values.detach(), capture.sensitivity, batch)
+    rounding = torch.finfo(target.maps[0].parameter.dtype).eps
+    _check_sensitivity(readout.values.detach(), capture.sensitivity, rounding, batch)
     detached = ReadOut(readout.values.detach(), readout.top_token, readout.margin, readout.pooled)
     return PassResult(detached, states if hidden else None)
 
@@ -142,8 +153,9 @@ def _check_values(values: Float[Tensor, " sentences"], batch: Batch) -> None:
         raise NumericError(f"{batch.labels[index]}: the read-out D is {float(values[index])}; use --dtype float32.")
 
 
-def _check_sensitivity(values: Float[Tensor, " sentences"], sensitivity: Tensor, batch: Batch) -> None:
-    flat = sensitivity < SENSITIVITY_FLOOR * values.double().abs().cpu()
+def _check_sensitivity(values: Float[Tensor, " sentences"], sensitivity: Tensor, rounding: float, batch: Batch) -> None:
+    floor = max(SENSITIVITY_FLOOR, SENSITIVITY_ROUNDINGS * rounding)
+    flat = sensitivity < floor * values.double().abs().cpu()
     if bool(flat.any()):
         index = int(flat.nonzero()[0])
         raise NumericError(

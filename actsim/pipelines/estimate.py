@@ -103,8 +103,7 @@ def check_estimate(
     """Compare |w ∂D/∂w| with the true |D(s, w) - D(s, 0)|, per layer, for single weights and whole neurons.
 
     Of each layer's sample one half is drawn uniformly, the other in proportion to the estimate's mean over the texts,
-    without replacement. Every removal is one forward pass over all texts; the exact bits are put back afterwards,
-    whatever happens.
+    without replacement. Every removal is one forward pass over all texts; the exact bits are put back afterwards.
 
     The change of D that one weight makes is some 1e-6 of D: load the model in float64 for this check. The parts that
     an architecture computes in float32 whatever its type (a Llama's norms) stay so.
@@ -137,10 +136,10 @@ def check_estimate(
         rng=rng,
     )
     rounding = float(torch.finfo(loaded.maps[0].parameter.dtype).eps)
-    layers = []
-    for layer in range(1, loaded.n_layers + 1):
-        own = [[removal for removal in removals if removal.linear.layer == layer] for removals in (weights, neurons)]
-        layers.append(_layer_estimate(layer, own[0], own[1], rounding))
+    layers = [
+        _layer_estimate(layer, _of_layer(weights, layer), _of_layer(neurons, layer), rounding)
+        for layer in range(1, loaded.n_layers + 1)
+    ]
     overall = _layer_estimate(None, weights, neurons, rounding)
     return EstimateCheck(
         objective=scoring.objective,
@@ -152,6 +151,10 @@ def check_estimate(
         overall=overall,
         notes=tuple(_notes(loaded, scoring, overall)),
     )
+
+
+def _of_layer(removals: Sequence[Removal], layer: int) -> list[Removal]:
+    return [removal for removal in removals if removal.linear.layer == layer]
 
 
 def _check_request(

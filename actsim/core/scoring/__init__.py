@@ -2,6 +2,7 @@
 
 - ``reference`` materialises every pattern, one sentence at a time: the readable truth.
 - ``tiled`` forms a tile of the patterns of all sentences, reduces it and discards it.
+- ``triton`` does so in the registers of a CUDA device, without padding and in the model's type (extra ``gpu``).
 
 Functions of a backend (P is a sentence's pattern at one linear map, [d_out, d_in]):
 
@@ -14,7 +15,10 @@ Functions of a backend (P is a sentence's pattern at one linear map, [d_out, d_i
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from types import ModuleType
 
 from jaxtyping import Float, Int
@@ -26,7 +30,7 @@ MOMENTS = ("dot", "square_a", "square_b", "sum_a", "sum_b", "minimum", "count_a"
 """Σ P_a P_b, Σ P_a², Σ P_b², Σ P_a, Σ P_b, Σ min(P_a, P_b), |S_a|, |S_b|, |S_a ∩ S_b|, in this order. They add up over
 tiles, linear maps and devices."""
 
-BACKENDS = ("tiled", "reference")
+BACKENDS = ("tiled", "triton", "reference")
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,18 @@ class ActivatedSets:
     offset: int = 0
 
 
+def top_count(fraction: float, parameters: int) -> int:
+    """k = ⌈f n⌉ for the decimal number f that ``fraction`` is written as: 7 of 100 for 0.07, whose double is larger."""
+    return math.ceil(Fraction(repr(fraction)) * parameters)
+
+
 def backend(name: str) -> ModuleType:
     """The scoring module called ``name``."""
     if name not in BACKENDS:
         raise UsageError(f"unknown scoring backend {name!r}; known: {', '.join(BACKENDS)}.")
     return importlib.import_module(f"actsim.core.scoring.{name}")
+
+
+def default_backend(device_type: str) -> str:
+    """The backend for models on ``device_type``: ``triton`` on CUDA devices where it is installed, else ``tiled``."""
+    return "triton" if device_type == "cuda" and importlib.util.find_spec("triton") is not None else "tiled"

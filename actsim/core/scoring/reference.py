@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from actsim.core.capture import Trace
 from actsim.core.objectives import widened
-from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern
+from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, top_count
 
 
 def pattern_of(trace: Trace, sentence: int, pattern: Pattern) -> Float[Tensor, "d_out d_in"]:
@@ -68,7 +67,7 @@ def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list
     """The ⌈f n⌉ largest of each sentence's n parameters over ``traces``, ties by index; one entry per trace."""
     sentences = len(traces[0].inputs)
     sizes = [trace.map.weight.numel() for trace in traces]
-    k = math.ceil(fraction * sum(sizes))
+    k = top_count(fraction, sum(sizes))
     thresholds, limits = [], []
     for sentence in range(sentences):
         values = torch.cat([pattern_of(trace, sentence, pattern).flatten() for trace in traces])

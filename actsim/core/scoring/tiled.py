@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from actsim.core.capture import Trace
 from actsim.core.objectives import widened
-from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern
+from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, top_count
 
 TILE_BYTES = 4 * 2**20
 """Size of a tile over all sentences of the batch; measured on CPU: it stays in the last-level cache."""
 
-PREFIX_BITS = 15
-"""Leading bits of a float32 (sign dropped, exponent and 7 of the mantissa) that one histogram bin stands for."""
+PREFIX_BITS = 12
+"""Leading bits of a float32 (sign dropped, exponent and 4 of the mantissa) that one histogram bin stands for."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list
     """
     sizes = [trace.map.weight.numel() for trace in traces]
     offsets = [sum(sizes[:position]) for position in range(len(sizes))]
-    k = math.ceil(fraction * sum(sizes))
+    k = top_count(fraction, sum(sizes))
     bins, above = _bin_of_rank(_histogram(traces, pattern), k)
     thresholds, limits = _rank_within_bin(traces, pattern, offsets, bins, k - above)
     return [ActivatedSets(thresholds, limits, offset) for offset in offsets]
@@ -162,20 +161,15 @@ def _rank_within_bin(
     traces: Sequence[Trace], pattern: Pattern, offsets: Sequence[int], bins: Tensor, ranks: Tensor
 ) -> tuple[Float[Tensor, " sentences"], Int[Tensor, " sentences"]]:
     """Value and flat index + 1 of the ``ranks``-th largest value of each sentence's bin, ties by index."""
-    sentences = len(bins)
-    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(sentences)]
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
     for trace, offset in zip(traces, offsets, strict=True):
         for tile in tiles(trace, pattern):
             values = tile.values.flatten(1)
-            first = offset + tile.first * tile.values.shape[2]
             sentence, index = (_prefix(values) == bins.unsqueeze(1)).nonzero(as_tuple=True)
-            for row in sentence.unique().tolist():
-                own = index[sentence == row]
-                found[row].append((values[row, own], first + own))
-    thresholds, limits = [], []
-    for parts, rank in zip(found, ranks.tolist(), strict=True):
-        ordered = torch.sort(torch.cat([value for value, _ in parts]), descending=True, stable=True)
-        place = torch.cat([index for _, index in parts])[ordered.indices[rank - 1]]
-        thresholds.append(ordered.values[rank - 1])
-        limits.append(place + 1)
-    return torch.stack(thresholds), torch.stack(limits)
+            found.append((sentence, values[sentence, index], index + offset + tile.first * tile.values.shape[2]))
+    sentence, values, index = (torch.cat(parts) for parts in zip(*found, strict=True))
+    order = values.argsort(descending=True, stable=True)
+    order = order[sentence[order].argsort(stable=True)]
+    in_bin = torch.bincount(sentence, minlength=len(bins))
+    chosen = order[in_bin.cumsum(0) - in_bin + ranks - 1]
+    return values[chosen], index[chosen] + 1

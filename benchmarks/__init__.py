@@ -1,0 +1,1 @@
+"""Speed and memory of the scorer against the released scripts' way of computing, in one run, as ratios."""

@@ -1,0 +1,102 @@
+"""Batches: padding, and which pairs go side by side."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actsim.core.batch import group_batches, pad, plan_batches
+
+sentences = st.integers(1, 9).flatmap(lambda length: st.tuples(*[st.integers(5, 7)] * length))
+pair_lists = st.lists(st.tuples(sentences, sentences), max_size=25)
+budgets = st.integers(1, 60)
+
+
+def test_pad_puts_the_padding_on_the_right_under_a_zero_mask():
+    batch = pad([(5, 6, 7), (8,)], ["a", "b"], pad_token=3)
+    assert batch.input_ids.tolist() == [[5, 6, 7], [8, 3, 3]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.valid.tolist() == [[True, True, True], [True, False, False]]
+    assert batch.lengths.tolist() == [3, 1]
+    assert batch.labels == ("a", "b")
+
+
+@given(st.lists(sentences, min_size=1, max_size=6))
+def test_a_sentence_of_a_batch_is_the_sentence_alone(tokens):
+    labels = [str(row) for row in range(len(tokens))]
+    batch = pad(tokens, labels, pad_token=0)
+    for row, own in enumerate(tokens):
+        alone, direct = batch.sentence(row), pad([own], [labels[row]], pad_token=0)
+        assert torch.equal(alone.input_ids, direct.input_ids)
+        assert torch.equal(alone.attention_mask, direct.attention_mask)
+        assert alone.labels == direct.labels
+
+
+@given(pair_lists, budgets)
+def test_batches_split_the_pairs_and_name_their_sentences(pairs, budget):
+    batches = plan_batches(pairs, budget)
+    assert sorted(position for batch in batches for position in batch.pairs) == list(range(len(pairs)))
+    for batch in batches:
+        assert batch.pairs
+        assert [(batch.sentences[a], batch.sentences[b]) for a, b in batch.sides] == [pairs[p] for p in batch.pairs]
+
+
+@given(pair_lists, budgets)
+def test_a_sentence_is_computed_once_in_a_batch(pairs, budget):
+    for batch in plan_batches(pairs, budget):
+        assert len(set(batch.sentences)) == len(batch.sentences)
+        assert {row for sides in batch.sides for row in sides} == set(range(len(batch.sentences)))
+
+
+@given(pair_lists, budgets)
+def test_a_batch_keeps_to_the_budget_unless_one_pair_alone_passes_it(pairs, budget):
+    for batch in plan_batches(pairs, budget):
+        padded = len(batch.sentences) * max(map(len, batch.sentences))
+        assert padded <= budget or len(batch.pairs) == 1
+
+
+@given(pair_lists, budgets)
+def test_a_batch_is_closed_only_when_the_next_pair_would_pass_the_budget(pairs, budget):
+    batches = plan_batches(pairs, budget)
+    for batch, following in itertools.pairwise(batches):
+        joined = {*batch.sentences, *pairs[following.pairs[0]]}
+        assert len(joined) * max(map(len, joined)) > budget
+
+
+@given(pair_lists, budgets)
+def test_lengths_ascend_so_that_little_is_padding(pairs, budget):
+    longest = [max(map(len, pairs[p])) for batch in plan_batches(pairs, budget) for p in batch.pairs]
+    assert longest == sorted(longest)
+
+
+@given(pair_lists, budgets)
+def test_the_plan_is_a_pure_function(pairs, budget):
+    assert plan_batches(pairs, budget) == plan_batches(list(pairs), budget)
+
+
+def test_equal_pairs_stay_in_the_order_of_the_data():
+    pair = ((5, 6), (7, 8))
+    (batch,) = plan_batches([pair] * 4, 1000)
+    assert batch.pairs == (0, 1, 2, 3)
+    assert len(batch.sentences) == 2
+
+
+@given(pair_lists, budgets, st.integers(1, 10))
+def test_parts_are_consecutive_batches_of_enough_pairs(pairs, budget, per_part):
+    batches = plan_batches(pairs, budget)
+    parts = group_batches(batches, per_part)
+    assert [batch for part in parts for batch in part] == batches
+    for number, part in enumerate(parts):
+        counts = [len(batch.pairs) for batch in part]
+        assert number == len(parts) - 1 or sum(counts) >= per_part
+        assert sum(counts[:-1]) < per_part
+
+
+@pytest.mark.parametrize("pairs", [[], [((5,), (6,))]])
+def test_few_pairs_make_few_batches(pairs):
+    assert len(plan_batches(pairs, 1)) == len(pairs)
+    assert len(group_batches(plan_batches(pairs, 1), 64)) == len(pairs)
