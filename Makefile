@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit wheel clean
+.PHONY: help demo test lint types unit wheel bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -45,6 +45,16 @@ wheel: $(VENV)/test.done  ## build the wheel, install it into a clean environmen
 	$(VENV)/wheel-check/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-deps dist/*.whl
 	cd $(VENV)/wheel-check && bin/actsim --help && bin/actsim --version
 	$(VENV)/wheel-check/bin/python -c "import importlib.resources as r; assert (r.files('actsim.data.sample') / 'pairs.jsonl').is_file()"
+
+bench: $(VENV)/demo.done  ## speed and memory against the released way: writes benchmarks/results, prints the table
+	@for shape in minilm llama-110m llama-2-7b llama-3-8b qwen2.5-7b; do \
+	    case $$shape in minilm) pairs=1379 ;; *) pairs=120 ;; esac; \
+	    $(BIN)/python -m benchmarks.bench_scoring --shape $$shape --device cpu --pairs $$pairs --released-pairs 40 \
+	        --out benchmarks/results/cpu-$$shape.json || [ $$? -eq 3 ] || exit 1; \
+	done
+	$(BIN)/python -m benchmarks.bench_scoring --growth --shape llama-110m --device cpu --limit-minutes 5 \
+	    --out benchmarks/results/cpu-growth.json
+	$(BIN)/python -m benchmarks.report benchmarks/results
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
