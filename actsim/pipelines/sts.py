@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from actsim.core.consumers import Group, PairMoments, groups_of
 from actsim.core.measures import MEASURES
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import PassResult, consume
+from actsim.core.scoring import default_backend
 from actsim.models.tokenise import tokenise
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from actsim.data.pairs import PairSet
     from actsim.models.loading import LoadedModel
     from actsim.store import RunStore
+
+LOG = logging.getLogger("actsim")
 
 PAIRS_PER_PART = 64
 """A killed run loses at most the part it was at; more pairs per part mean fewer files."""
@@ -74,20 +78,27 @@ def prepare(loaded: LoadedModel, pairs: PairSet, scoring: Scoring) -> Job:
     )
 
 
-def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = None, scorer: str = "tiled") -> None:
-    """Score what the store does not hold yet, part by part."""
+def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = None) -> None:
+    """Score what the store does not hold yet, part by part; the backend is chosen once, by the whole job's size."""
     import pyarrow as pa
 
-    for part in store.missing():
+    missing = store.missing()
+    if not missing:
+        return
+    parameters = sum(linear.parameter.numel() for linear in job.loaded.maps)
+    scorer = default_backend(job.loaded.device, job.loaded.dtype, float(len(job.tokens) * parameters))
+    LOG.info("scoring backend: %s", scorer)
+    store.update_manifest(scorer=scorer)
+    for part in missing:
         tables = []
         for batch in job.parts[part]:
-            tables.append(score_batch(job, batch, scorer=scorer))
+            tables.append(score_batch(job, batch, scorer))
             if progress is not None:
                 progress(len(batch.pairs))
         store.write_part(part, pa.concat_tables(tables))
 
 
-def score_batch(job: Job, batch: PairBatch, *, scorer: str = "tiled") -> pa.Table:
+def score_batch(job: Job, batch: PairBatch, scorer: str = "tiled") -> pa.Table:
     """One row per pair of the batch: measures by group, read-outs, baselines."""
     loaded, scoring = job.loaded, job.scoring
     labels: dict[int, str] = {}

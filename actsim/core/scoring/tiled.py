@@ -13,8 +13,8 @@ from actsim.core.capture import Trace
 from actsim.core.objectives import widened
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, top_count
 
-TILE_BYTES = 4 * 2**20
-"""Size of a tile over all sentences of the batch; measured on CPU: it stays in the last-level cache."""
+TILE_BYTES = 8 * 2**20
+"""Size of a tile over all sentences of the batch: it stays in a CPU's last-level cache; see docs/performance.md."""
 
 PREFIX_BITS = 12
 """Leading bits of a float32 (sign dropped, exponent and 4 of the mantissa) that one histogram bin stands for."""
@@ -22,14 +22,21 @@ PREFIX_BITS = 12
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows ``first`` … of the patterns of all sentences at one map."""
+    """Rows ``first`` … of one map, for all sentences.
+
+    Attributes:
+        first: the first row.
+        values: Gᵀ X or, out of ``tiles``, the patterns.
+        weight: the same rows of W, or None where the pattern is of the gradient alone.
+    """
 
     first: int
     values: Float[Tensor, "sentences rows d_in"]
+    weight: Float[Tensor, "rows d_in"] | None
 
 
-def tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
-    """The patterns of all sentences, tile by tile; a tile's memory is used again for the next.
+def gradient_tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
+    """Gᵀ X of all sentences, tile by tile; a tile's memory is used again for the next.
 
     Rows of padding have zero gradients and add nothing, so they are not taken out.
     """
@@ -43,11 +50,17 @@ def tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
         rows = min(step, d_out - first)
         values = buffer if rows == step else inputs.new_empty((sentences, rows, d_in))
         torch.bmm(grads[:, :, first : first + rows].transpose(1, 2), inputs, out=values)
-        if pattern.weighted:
-            values.mul_(weight[first : first + rows])
+        yield Tile(first, values, weight[first : first + rows] if pattern.weighted else None)
+
+
+def tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
+    """The patterns of all sentences, tile by tile."""
+    for tile in gradient_tiles(trace, pattern):
+        if tile.weight is not None:
+            tile.values.mul_(tile.weight)
         if pattern.absolute:
-            values.abs_()
-        yield Tile(first, values)
+            tile.values.abs_()
+        yield tile
 
 
 def pair_moments(
@@ -73,7 +86,7 @@ def pair_moments(
             sums[:, 4] += totals[right]
             sums[:, 5] += torch.minimum(a, b).sum(dim=1)
         if sets is not None:
-            inside = _members(tile, sets)
+            inside = members(tile, sets)
             counts = inside.sum(dim=1)
             sums[:, 6] += counts[left]
             sums[:, 7] += counts[right]
@@ -81,7 +94,7 @@ def pair_moments(
     return sums.cpu()
 
 
-def _members(tile: Tile, sets: ActivatedSets) -> Tensor:
+def members(tile: Tile, sets: ActivatedSets) -> Tensor:
     """Membership of the tile's parameters in each sentence's activated set, [sentences, parameters]."""
     values = tile.values.flatten(1)
     threshold = sets.threshold.to(values).unsqueeze(1)
