@@ -67,16 +67,12 @@ class PairBatch:
 
 
 def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> list[PairBatch]:
-    """Group pairs of similar length into batches of at most ``batch_tokens`` padded tokens (one pair at least).
+    """Group pairs into batches of at most ``batch_tokens`` padded tokens (one pair at least).
 
-    A pure function of its arguments: pairs are ordered by the longer side, then the shorter, then position, and
-    taken in turn until distinct sentences x longest sentence passes the budget.
+    A pure function of its arguments. Pairs that share sentences stand together, so that few sentences are computed in
+    more than one batch; what is not connected goes by the length of its longest sentence. Pairs are taken in turn
+    until distinct sentences x longest sentence passes the budget.
     """
-
-    def lengths(position: int) -> tuple[int, int, int]:
-        a, b = (len(side) for side in pairs[position])
-        return max(a, b), min(a, b), position
-
     batches: list[PairBatch] = []
     taken: list[int] = []
     distinct: dict[Tokens, int] = {}
@@ -87,17 +83,44 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
         taken.clear()
         distinct.clear()
 
-    for position in sorted(range(len(pairs)), key=lengths):
-        fresh = [side for side in dict.fromkeys(pairs[position]) if side not in distinct]
-        if taken and (len(distinct) + len(fresh)) * lengths(position)[0] > batch_tokens:
+    for position in _arranged(pairs):
+        together = distinct.keys() | set(pairs[position])
+        if taken and len(together) * max(map(len, together)) > batch_tokens:
             close()
-            fresh = list(dict.fromkeys(pairs[position]))
-        for side in fresh:
-            distinct[side] = len(distinct)
+        for side in pairs[position]:
+            distinct.setdefault(side, len(distinct))
         taken.append(position)
     if taken:
         close()
     return batches
+
+
+def _arranged(pairs: Sequence[tuple[Tokens, Tokens]]) -> list[int]:
+    """Positions of the pairs: those connected by sentences together, breadth first, shorter ones before longer."""
+    holders: dict[Tokens, list[int]] = {}
+    for position, pair in enumerate(pairs):
+        for side in dict.fromkeys(pair):
+            holders.setdefault(side, []).append(position)
+    connected: list[list[int]] = []
+    seen = [False] * len(pairs)
+    for start in range(len(pairs)):
+        if seen[start]:
+            continue
+        seen[start] = True
+        members = [start]
+        for position in members:
+            for side in pairs[position]:
+                for neighbour in holders.pop(side, ()):
+                    if not seen[neighbour]:
+                        seen[neighbour] = True
+                        members.append(neighbour)
+        connected.append(members)
+
+    def lengths(members: list[int]) -> tuple[int, int, int]:
+        own = [len(side) for position in members for side in pairs[position]]
+        return max(own), min(own), members[0]
+
+    return [position for members in sorted(connected, key=lengths) for position in members]
 
 
 def group_batches(batches: Sequence[PairBatch], pairs_per_part: int) -> list[list[PairBatch]]:

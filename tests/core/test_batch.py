@@ -67,10 +67,20 @@ def test_a_batch_is_closed_only_when_the_next_pair_would_pass_the_budget(pairs, 
         assert len(joined) * max(map(len, joined)) > budget
 
 
-@given(pair_lists, budgets)
-def test_lengths_ascend_so_that_little_is_padding(pairs, budget):
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), budgets)
+def test_lengths_ascend_so_that_little_is_padding(lengths, budget):
+    pairs = [((2 * k,) * length, (2 * k + 1,)) for k, length in enumerate(lengths)]
     longest = [max(map(len, pairs[p])) for batch in plan_batches(pairs, budget) for p in batch.pairs]
     assert longest == sorted(longest)
+
+
+def test_pairs_that_share_sentences_stand_together():
+    """Ten chains a-b, b-c, c-d whose pairs are scattered over the data: every sentence is computed once."""
+    links = [[(chain, link) for link in range(4)] for chain in range(10)]
+    pairs = [(chain[link], chain[link + 1]) for link in range(3) for chain in links]
+    batches = plan_batches(pairs, 8 * 2)
+    assert len(batches) == 5
+    assert sum(len(batch.sentences) for batch in batches) == 40
 
 
 @given(pair_lists, budgets)
