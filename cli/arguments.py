@@ -95,10 +95,9 @@ def load_evaluated_pairs(dataset: str, options: Options) -> tuple[PairSet, PairS
     if chosen is not None and benchmark is None:
         raise UsageError(f"--select-on {chosen}: {dataset} is no benchmark and has no other split; leave it out.")
     if chosen is not None and benchmark is not None and chosen == (options["split"] or benchmark.default_split):
-        others = ", ".join(name for name in benchmark.splits if name != chosen) or "none"
-        raise UsageError(
-            f"--select-on {chosen} is the split that is evaluated; the band must be chosen on another one: {others}."
-        )
+        others = ", ".join(name for name in benchmark.splits if name != chosen)
+        way_out = f"choose the band on another one: {others}" if others else f"{dataset} has no other; leave it out"
+        raise UsageError(f"--select-on {chosen} is the split that is evaluated; {way_out}.")
     given = {key: options[key] for key in ("data_dir", "limit", "first", "seed", "columns", "release")}
     given["revision"] = options["data_revision"]
     pairs = load_pairs(dataset, options["split"], **given)

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actsim.report.tables import ASCII_SIMPLE, MAX_BAR_CELLS, MIN_BAR_CELLS, TO_ASCII, BarScale
-from actsim.report.wording import MISSING, band_label, interval, number, one_line
+from actsim.report.wording import MISSING, band_label, counted, interval, number, one_line
 
 Document = Mapping[str, Any]
 
@@ -275,7 +275,7 @@ def _model_heading(ink: Ink, document: Document) -> Iterable[RenderableType]:
     yield ink.text(one_line(document["name"]), "bold")
     yield ink.text(one_line(document["source_note"]))
     rows = [
-        ["architecture", f"{document['architecture']}, {document['family']}, {document['n_layers']} layers"],
+        ["architecture", f"{document['architecture']}, {document['family']}, {counted(document['n_layers'], 'layer')}"],
         ["type", f"{document['dtype']} on {document['device']}"],
         ["read-out", f"{document['objective']} (of: {', '.join(document['objectives'])})"],
         ["sentences", f"at most {document['max_tokens']} tokens, {_side_by_side(document)}"],

@@ -45,6 +45,11 @@ def one_line(value: object) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 layer``, ``6 layers``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def percent(level: float) -> str:
     """``95 %`` for 0.95."""
     return f"{100 * level:g} %"

@@ -93,8 +93,8 @@ def evaluate(
         model: a hub id, a folder, or a model from ``load_model``.
         scoring: how pairs are scored; default ``model.default_scoring()``.
         statistics: how scores are summed up.
-        out: the run's directory; default ``reports/<dataset>-<model>-<digest>``.
-        fresh: start over where the directory holds another run.
+        out: the run's directory; default ``reports/<dataset>-<split>-<model>-<digest>``.
+        fresh: start over where the directory holds a run already, this one or another.
         keep_text: also write the sentences to pairs.parquet.
         command: the command line that repeats the run, for its report.
         progress: told of every batch that is done.
@@ -123,6 +123,7 @@ def evaluate(
             LOG.warning("%s: %s It is computed again.", directory, line)
         done = len(pairs) - sum(len(part) for number, part in enumerate(job.part_pairs) if number in missing)
         evaluate_pairs(job, store, progress=_counter(progress, done, len(pairs)))
+        store.update_manifest(command=record["command"])
         scores = PairScores(store.read_parts(), tuple(job.groups), scoring.measures)
         if statistics.select_on is not None:
             band, selection = _select(statistics, loaded, scoring, directory, fresh, keep_text, progress)

@@ -224,6 +224,14 @@ def test_layers_csv_agrees_with_the_summary(invoke, bert, pairs_csv):
     assert [float(row["spearman"]) for row in rows] == [row["spearman"] for row in summary["layers"]]
 
 
+def test_a_run_that_is_summed_up_again_reports_the_command_of_its_figures(invoke, bert, pairs_csv):
+    args = ["eval", pairs_csv, "-m", bert, "--out", "run", "--resamples", "20"]
+    for layers in ("deep", "all"):
+        assert invoke(*args, "--layers", layers).exit_code == 0
+        assert f"--layers {layers}" in Path("run/report.md").read_text(encoding="utf-8")
+
+
+
 def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(invoke, bert, tmp_path):
     pairs = write_csv(tmp_path / "many.csv", made_up_pairs(500))
     args = ("eval", pairs, "-m", bert, "--batch-tokens", "64", "--out", "run", *FEW)
