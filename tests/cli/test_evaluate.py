@@ -231,7 +231,6 @@ def test_a_run_that_is_summed_up_again_reports_the_command_of_its_figures(invoke
         assert f"--layers {layers}" in Path("run/report.md").read_text(encoding="utf-8")
 
 
-
 def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(invoke, bert, tmp_path):
     pairs = write_csv(tmp_path / "many.csv", made_up_pairs(500))
     args = ("eval", pairs, "-m", bert, "--batch-tokens", "64", "--out", "run", *FEW)
