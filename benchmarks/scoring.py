@@ -14,6 +14,7 @@ from actsim.core.consumers import PairMoments
 from actsim.core.measures import cosine
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import consume
+from actsim.core.scoring import default_backend
 from benchmarks.floor import Rates
 from benchmarks.machine import GIB, free_bytes
 from benchmarks.shapes import PAD_TOKEN, Counts, Shape, Subject
@@ -39,20 +40,25 @@ class Ours:
     def scores(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
         """Cosine of the two patterns of each pair, layer by layer, [pairs, layers], float64."""
         scores = torch.zeros((len(pairs), len(self.subject.blocks)), dtype=torch.float64)
+        scorer = self.scorer(len(pairs))
         for batch in plan_batches(pairs, self.batch_tokens):
-            scores[list(batch.pairs)] = self._score_batch(batch)
+            scores[list(batch.pairs)] = self._score_batch(batch, scorer)
         return scores
 
-    def _score_batch(self, batch: PairBatch) -> Tensor:
+    def scorer(self, pairs: int) -> str:
+        """The backend for that many pairs: the one asked for, or the one a run would choose."""
+        parameters = sum(linear.parameter.numel() for linear in self.subject.maps)
+        return self.backend or default_backend(str(self.subject.device), self.scoring.dtype, float(pairs * parameters))
+
+    def _score_batch(self, batch: PairBatch, scorer: str) -> Tensor:
         subject, scoring, sides = self.subject, self.scoring, torch.tensor(batch.sides)
-        named = {} if self.backend is None else {"scorer": self.backend}
         labels = [f"sentence {index}" for index in range(len(batch.sentences))]
         sentences = pad(batch.sentences, labels, pad_token=PAD_TOKEN, device=subject.device)
         consumer, _ = consume(
             subject,
             sentences,
             OBJECTIVES[subject.shape.family].get(scoring.objective),
-            lambda: PairMoments(subject.maps, sides, scoring, **named),
+            lambda: PairMoments(subject.maps, sides, scoring, scorer),
             hidden=scoring.baselines,
         )
         consumer.check([(labels[a], labels[b]) for a, b in batch.sides])

@@ -95,6 +95,11 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
     return batches
 
 
+def padded_tokens(batch: PairBatch) -> int:
+    """Distinct sentences x longest sentence: what the model computes."""
+    return len(batch.sentences) * max(map(len, batch.sentences))
+
+
 def _arranged(pairs: Sequence[tuple[Tokens, Tokens]]) -> list[int]:
     """Positions of the pairs: those connected by sentences together, breadth first, shorter ones before longer."""
     holders: dict[Tokens, list[int]] = {}

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from actsim.config import Scoring
-from actsim.core.batch import PairBatch, Tokens, group_batches, pad, plan_batches
+from actsim.core.batch import PairBatch, Tokens, group_batches, pad, padded_tokens, plan_batches
 from actsim.core.consumers import Group, PairMoments, groups_of
 from actsim.core.measures import MEASURES
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import PassResult, consume
 from actsim.core.scoring import default_backend
+from actsim.errors import ModelError
 from actsim.models.tokenise import tokenise
 
 if TYPE_CHECKING:
@@ -89,13 +90,63 @@ def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = Non
     scorer = default_backend(job.loaded.device, job.loaded.dtype, float(len(job.tokens) * parameters))
     LOG.info("scoring backend: %s", scorer)
     store.update_manifest(scorer=scorer)
+    within = WithinMemory(job, scorer, store)
     for part in missing:
         tables = []
         for batch in job.parts[part]:
-            tables.append(score_batch(job, batch, scorer))
+            tables += within.score(batch)
             if progress is not None:
                 progress(len(batch.pairs))
         store.write_part(part, pa.concat_tables(tables))
+
+
+class WithinMemory:
+    """Scores batches; where the device's memory does not suffice, the token budget is halved for the rest of the run.
+
+    Scores do not depend on the budget beyond rounding. The halved budget is said once and recorded in the manifest.
+    """
+
+    def __init__(self, job: Job, scorer: str, store: RunStore) -> None:
+        self._job, self._scorer, self._store = job, scorer, store
+        self._budget: int | None = None
+
+    def score(self, batch: PairBatch) -> list[pa.Table]:
+        """The rows of the batch's pairs, in one table or several.
+
+        Raises:
+            ModelError: a single pair does not fit.
+        """
+        if self._budget is not None and padded_tokens(batch) > self._budget and len(batch.pairs) > 1:
+            return self._score_divided(batch)
+        try:
+            return [score_batch(self._job, batch, self._scorer)]
+        except torch.OutOfMemoryError as error:
+            if len(batch.pairs) == 1:
+                label = self._job.labels[batch.pairs[0]][0]
+                raise ModelError(
+                    f"{label}: the memory of {self._job.loaded.device} does not suffice for this pair alone; "
+                    "lower --max-tokens, or choose --dtype bfloat16 or another --device."
+                ) from error
+        first = self._budget is None
+        self._budget = max(1, padded_tokens(batch) // 2)
+        if first:
+            LOG.warning(
+                "out of memory on %s with batches of %d tokens: going on with %d, and fewer where that is too many",
+                self._job.loaded.device,
+                padded_tokens(batch),
+                self._budget,
+            )
+        self._store.update_manifest(batch_tokens_within_memory=self._budget)
+        return self._score_divided(batch)
+
+    def _score_divided(self, batch: PairBatch) -> list[pa.Table]:
+        assert self._budget is not None
+        tokens = [self._job.tokens[position] for position in batch.pairs]
+        tables = []
+        for smaller in plan_batches(tokens, self._budget):
+            pairs = tuple(batch.pairs[place] for place in smaller.pairs)
+            tables += self.score(replace(smaller, pairs=pairs))
+        return tables
 
 
 def score_batch(job: Job, batch: PairBatch, scorer: str = "tiled") -> pa.Table:

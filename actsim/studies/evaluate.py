@@ -128,11 +128,18 @@ def evaluate(
         if statistics.select_on is not None:
             band, selection = _select(statistics, loaded, scoring, directory, fresh, keep_text, progress)
         summary = summarise_run(loaded, pairs, scoring, scores, band, selection, statistics)
-        texts = {"layers.csv": layers_csv(summary), "kinds.csv": kinds_csv(summary)}
-        texts[FILES["figure"]] = layer_curve_svg(summary)
-        texts["report.md"] = report_markdown(summary, store.manifest, FILES)
-        store.finish(_pairs_frame(pairs, scores, keep_text), summary, texts)
+        store.finish(_pairs_frame(pairs, scores, keep_text), summary, _texts(summary, store.manifest))
     return open_run(directory)
+
+
+def _texts(summary: dict[str, Any], manifest: dict[str, Any]) -> dict[str, str]:
+    """The files for people: tables, the curve, the report."""
+    return {
+        "layers.csv": layers_csv(summary),
+        "kinds.csv": kinds_csv(summary),
+        FILES["figure"]: layer_curve_svg(summary),
+        "report.md": report_markdown(summary, manifest, FILES),
+    }
 
 
 def default_directory(config: RunConfig) -> Path:

@@ -13,7 +13,8 @@ import tiny_pairs
 import torch
 
 from actsim.config import RunConfig, Scoring
-from actsim.errors import DataError, NumericError
+from actsim.core.batch import PairBatch, padded_tokens
+from actsim.errors import DataError, ModelError, NumericError
 from actsim.models.loading import LoadedModel, wrap_model
 from actsim.pipelines import sts
 from actsim.store import RunStore
@@ -113,6 +114,47 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(tmp_path, monkeypatc
         resumed = store.read_parts()
     assert sum(rest) <= len(pairs) and (stop_after < 4 or sum(rest) < len(pairs))
     assert resumed.equals(whole)
+
+
+def limit_memory(monkeypatch: pytest.MonkeyPatch, tokens: int) -> list[int]:
+    """Batches of more tokens fail as they do on a device whose memory is full; returns the sizes that were tried."""
+    score_batch, tried = sts.score_batch, []
+
+    def limited(job: sts.Job, batch: PairBatch, scorer: str) -> pa.Table:
+        tried.append(padded_tokens(batch))
+        if tried[-1] > tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return score_batch(job, batch, scorer)
+
+    monkeypatch.setattr(sts, "score_batch", limited)
+    return tried
+
+
+def test_out_of_memory_halves_the_budget_once_said_and_changes_no_score(tmp_path, monkeypatch, caplog):
+    loaded, pairs = tiny_models.loaded("bert"), tiny_pairs.pair_set()
+    job = sts.prepare(loaded, pairs, Scoring("embedding-norm", batch_tokens=1000))
+    with open_store(tmp_path / "whole", job, pairs) as store:
+        sts.evaluate_pairs(job, store)
+        whole = store.read_parts()
+    largest_pair = max(2 * max(map(len, sides)) for sides in job.tokens)
+    tried = limit_memory(monkeypatch, largest_pair)
+    with open_store(tmp_path / "halved", job, pairs) as store:
+        sts.evaluate_pairs(job, store)
+        halved = store.read_parts()
+        recorded = store.manifest["record"]["batch_tokens_within_memory"]
+    assert max(tried) > largest_pair and recorded <= max(tried) // 2
+    assert len([record for record in caplog.records if "out of memory" in record.message]) == 1
+    for name in ("cosine", "readout_a", "embedding"):
+        want, got = (np.array(table[name].to_pylist(), dtype=float) for table in (whole, halved))
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_pair_that_does_not_fit_alone_is_an_error_that_names_it(tmp_path, monkeypatch):
+    loaded, pairs = tiny_models.loaded("bert"), tiny_pairs.pair_set()
+    job = sts.prepare(loaded, pairs, Scoring("embedding-norm"))
+    limit_memory(monkeypatch, 0)
+    with open_store(tmp_path / "run", job, pairs) as store, pytest.raises(ModelError, match="pair alone"):
+        sts.evaluate_pairs(job, store)
 
 
 def test_preparing_is_a_pure_function():
