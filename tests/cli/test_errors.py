@@ -33,7 +33,7 @@ WITHOUT_A_MODEL = {
     "band on the same split, named": (
         ["eval", "sick", "--split", "train", "--select-on", "train"],
         USAGE,
-        "must be chosen on another one",
+        "choose the band on another one",
     ),
     "two bands": (["eval", "sts-b", "--select-on", "validation", "--layers", "deep"], USAGE, "exclude each other"),
     "unknown measure": (["eval", "sample", "--measure", "cosin"], USAGE, "Did you mean 'cosine'?"),
