@@ -179,6 +179,8 @@ def _from_records(records: list[list[str]], starts: list[int], data: bytes, labe
         raise DataError(f"{label}: line 1 names the column {twice[0]!r} twice; rename one of them.")
     for record, line in zip(body, starts[1:], strict=False):
         if len(record) != len(header):
+            if len(header) == 1 and ";" in header[0]:
+                raise DataError(f"{label}: the columns are separated by semicolons; write them with commas or tabs.")
             raise DataError(
                 f"{label}: line {line} has {len(record)} fields, the header has {len(header)} "
                 f"({', '.join(header)}); correct the line."
@@ -193,6 +195,8 @@ def _decode(data: bytes, label: str) -> str:
     try:
         return data[offset:].decode("utf-8")
     except UnicodeDecodeError as error:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError(f"{label}: the file is UTF-16; convert it: iconv -f UTF-16 -t UTF-8.") from error
         place = offset + error.start
         line = data.count(b"\n", 0, place) + 1
         raise DataError(

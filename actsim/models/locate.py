@@ -68,12 +68,14 @@ def locate(name_or_path: str | Path, revision: str | None = None, *, allow_unsaf
         ModelError: found nowhere, weights that are not safetensors, or a bundled copy that is not the real one.
     """
     path = Path(name_or_path).expanduser()
+    if not str(name_or_path).strip():
+        raise UsageError("the model's name is empty; give a folder or an id on the hub (owner/name).")
     if path.is_dir():
         return _from_folder(path, revision, allow_unsafe_weights)
     name = _hub_id(str(name_or_path))
     if revision is None:
         revision = DEFAULT_REVISION if name == DEFAULT_MODEL else "main"
-    tried: list[str] = []
+    tried = [f"a folder {name} (there is none)"]
     return (
         _from_cache(name, revision, allow_unsafe_weights, tried)
         or _from_bundle(name, revision, tried)

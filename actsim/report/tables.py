@@ -289,8 +289,8 @@ class _Painter:
             best = strongest(rows.values())
             if best is None:
                 best = next(iter(rows.values()))
-            lines.append((f"{name}, best: layer {best['layer']}", best))
-        return self.statistic_table("baseline", lines, difference=True)
+            lines.append((f"{name}, layer {best['layer']}", best))
+        return self.statistic_table("baseline (best layer)", lines, difference=True)
 
     def partial_table(self) -> RenderableType:
         """Partial Spearman correlations of the headline band."""

@@ -111,7 +111,7 @@ def selection_sentence(selection: Row) -> str:
     """Where the band was chosen, with the figure there and here."""
     band = band_label({"name": selection["band"], "layers": selection["layers"]})
     return (
-        f"The {band} was chosen on the split {one_line(selection['split'])}: "
+        f"Band chosen on the split {one_line(selection['split'])}: {band}; "
         f"Spearman {number(selection['spearman_selection'])} there, {number(selection['spearman_here'])} here."
     )
 

@@ -107,7 +107,7 @@ def test_terminal_tells_where_a_band_was_chosen(make_summary):
     }
     text = " ".join(printed(summary).split())
     assert "layers 3-5: Spearman" in text
-    assert "chosen on the split validation: Spearman 0.710 there, 0.650 here" in text
+    assert "chosen on the split validation: layers 3-5; Spearman 0.710 there, 0.650 here" in text
 
 
 @pytest.mark.parametrize("n_layers", [1, 80])
