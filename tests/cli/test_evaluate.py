@@ -232,7 +232,7 @@ def test_a_run_that_is_summed_up_again_reports_the_command_of_its_figures(invoke
 
 
 def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(invoke, bert, tmp_path):
-    pairs = write_csv(tmp_path / "many.csv", made_up_pairs(2000))
+    pairs = write_csv(tmp_path / "many.csv", made_up_pairs(1000))
     args = ("eval", pairs, "-m", bert, "--batch-tokens", "64", "--out", "run", *FEW)
     process = start(*args, stderr=subprocess.PIPE)
     wait_for_a_part(process, Path("run/parts"))
@@ -248,9 +248,9 @@ def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(invoke, bert, tmp_pa
     resumed = invoke(*args)
     assert resumed.exit_code == 0
     done = sum(manifest["parts"][int(name.split("-")[1])] for name in kept)
-    assert f"{done} of 2000 pairs are scored already" in resumed.stderr
+    assert f"{done} of 1000 pairs are scored already" in resumed.stderr
     assert set(kept) < {path.name for path in Path("run/parts").iterdir()}
-    assert sorted(open_run("run").table["pair"].to_pylist()) == list(range(2000))
+    assert sorted(open_run("run").table["pair"].to_pylist()) == list(range(1000))
 
 
 @pytest.mark.parametrize("options", [(), ("--fresh",)])
@@ -282,7 +282,14 @@ def start(*args, stderr):
     code = "from actsim_cli.main import run; run()"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TERM": "xterm", "COLUMNS": "80"}
     command = [sys.executable, "-c", code, *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, preexec_fn=heed_interrupts
+    )
+
+
+def heed_interrupts():
+    """A test run in the background of a shell ignores interrupts, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_terminal(master):
