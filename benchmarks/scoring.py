@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from actsim.config import Scoring
-from actsim.core.batch import PairBatch, Tokens, pad, plan_batches
+from actsim.core.batch import PairBatch, Tokens, pad, padded_tokens, plan_batches
 from actsim.core.consumers import PairMoments
 from actsim.core.measures import cosine
 from actsim.core.objectives import OBJECTIVES
@@ -69,7 +69,7 @@ class Ours:
 def layout(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> dict[str, float | int]:
     """Number of batches, and the share of padding among their tokens."""
     batches = plan_batches(pairs, batch_tokens)
-    padded = sum(len(batch.sentences) * max(map(len, batch.sentences)) for batch in batches)
+    padded = sum(padded_tokens(batch) for batch in batches)
     own = sum(len(sentence) for batch in batches for sentence in batch.sentences)
     return {"batches": len(batches), "padding_share": 1 - own / padded}
 
