@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from actsim.core.capture import Trace
 from actsim.core.linears import LinearMap
+from actsim.core.trace import Segment, Trace
 
 Array = NDArray[np.float64]
+Change = Callable[[torch.Tensor], torch.Tensor] | None
 
 
 def make_map(
@@ -47,6 +50,7 @@ def make_trace(
     scale: float = 1.0,
     levels: int | None = None,
     same: bool = False,
+    parts: int = 1,
 ) -> Trace:
     """Sentences of the given lengths side by side; padding has zero gradients, and anything as inputs.
 
@@ -58,6 +62,7 @@ def make_trace(
         scale: the gradients are multiplied by it.
         levels: whole numbers in -levels … levels, with many ties and zeros.
         same: all sentences of one length are equal.
+        parts: number of segments, of as many sentences each as goes.
     """
     linear.module.to(dtype)
     d_out, d_in = linear.weight.shape
@@ -67,16 +72,47 @@ def make_trace(
         inputs, grads = inputs[:1].expand_as(inputs).clone(), grads[:1].expand_as(grads).clone()
     valid = torch.arange(max(lengths)).unsqueeze(0) < torch.tensor(lengths).unsqueeze(1)
     grads = grads * valid.unsqueeze(2) * scale
-    return Trace(linear, inputs.to(dtype), grads.to(dtype), valid, scale)
+    segments = [
+        Segment.of(*own)
+        for own in zip(
+            *(whole.tensor_split(parts) for whole in (inputs.to(dtype), grads.to(dtype), valid)), strict=True
+        )
+    ]
+    return Trace(linear, tuple(segments), scale)
+
+
+def trace_of(
+    linear: LinearMap, inputs: torch.Tensor, grads: torch.Tensor, valid: torch.Tensor | None = None, scale: float = 1.0
+) -> Trace:
+    """A trace of one segment; all rows are the sentences' own where ``valid`` is not given."""
+    if valid is None:
+        valid = torch.ones(inputs.shape[:2], dtype=torch.bool)
+    return Trace(linear, (Segment.of(inputs, grads, valid),), scale)
+
+
+def changed(trace: Trace, *, inputs: Change = None, grads: Change = None, **fields: Any) -> Trace:
+    """The trace with a function of its inputs or gradients in their place, and other fields replaced."""
+    segments = [
+        replace(
+            segment,
+            inputs=segment.inputs if inputs is None else inputs(segment.inputs),
+            grads=segment.grads if grads is None else grads(segment.grads),
+        )
+        for segment in trace.segments
+    ]
+    return replace(trace, segments=tuple(segments), **fields)
 
 
 def pattern_by_numpy(trace: Trace, sentence: int, *, absolute: bool = True, weighted: bool = True) -> Array:
     """P of one sentence: a sum of outer products over its tokens, one after the other."""
-    grads = trace.grads[sentence].double().numpy() / trace.scale
-    inputs = trace.inputs[sentence].double().numpy()
+    rows = [
+        (inputs[:length], grads[:length])
+        for segment in trace.segments
+        for inputs, grads, length in zip(segment.inputs, segment.grads, segment.lengths, strict=True)
+    ]
     total = np.zeros(tuple(trace.map.weight.shape))
-    for row in np.flatnonzero(trace.valid[sentence].numpy()):
-        total += np.outer(grads[row], inputs[row])
+    for x, g in zip(*rows[sentence], strict=True):
+        total += np.outer(g.double().numpy() / trace.scale, x.double().numpy())
     if weighted:
         total = total * trace.map.weight.double().numpy()
     return np.abs(total) if absolute else total

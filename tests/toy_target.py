@@ -68,7 +68,7 @@ def gradients(target: Toy, batch: Batch, sentence: int) -> dict[str, Tensor]:
     for weight in weights.values():
         weight.requires_grad_(True)
     try:
-        values = squares(target, batch.sentence(sentence)).values
+        values = squares(target, batch.part(sentence, sentence + 1)).values
         found = torch.autograd.grad(values.sum(), list(weights.values()), allow_unused=True)
     finally:
         for weight in weights.values():

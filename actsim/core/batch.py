@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Int
@@ -11,6 +12,13 @@ from torch import Tensor
 
 Tokens = tuple[int, ...]
 """The token ids of one sentence, special tokens included."""
+
+PADDING = 0.05
+"""Share of padding among a batch's tokens that it is divided to stay below."""
+
+MOST_PARTS, LEAST_PART = 4, 192
+"""Parts of a batch at most, and padded tokens of a part at least: below, matrix products lose more than padding costs.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,20 @@ class Batch:
         """True at the sentences' own tokens, False at padding."""
         return self.attention_mask.bool()
 
-    def sentence(self, index: int) -> Batch:
-        """Sentence ``index`` alone, without its padding."""
-        length = int(self.lengths[index])
-        row = slice(index, index + 1)
-        return Batch(self.input_ids[row, :length], self.attention_mask[row, :length], (self.labels[index],))
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The lengths as numbers; on a device this waits for it, once."""
+        return tuple(self.lengths.tolist())
+
+    def part(self, first: int, last: int) -> Batch:
+        """Sentences ``first`` … ``last`` - 1 alone, padded to the longest of them."""
+        rows, columns = slice(first, last), slice(0, max(self.sizes[first:last]))
+        return Batch(self.input_ids[rows, columns], self.attention_mask[rows, columns], self.labels[rows])
+
+    def parts(self) -> list[Batch]:
+        """The batch in order as consecutive parts, see ``divide``."""
+        stops = divide(self.sizes)
+        return [self.part(first, last) for first, last in zip((0, *stops), stops, strict=False)]
 
 
 def pad(
@@ -57,7 +74,7 @@ class PairBatch:
 
     Attributes:
         pairs: positions of the pairs in the data set.
-        sentences: the distinct token sequences, each computed once.
+        sentences: the distinct token sequences, each computed once, short ones first.
         sides: for every pair the positions in ``sentences`` of its two sides.
     """
 
@@ -75,20 +92,21 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
     """
     batches: list[PairBatch] = []
     taken: list[int] = []
-    distinct: dict[Tokens, int] = {}
+    distinct: dict[Tokens, None] = {}
 
     def close() -> None:
-        sides = tuple((distinct[pairs[position][0]], distinct[pairs[position][1]]) for position in taken)
-        batches.append(PairBatch(tuple(taken), tuple(distinct), sides))
+        sentences = sorted(distinct, key=len)
+        place = {sentence: number for number, sentence in enumerate(sentences)}
+        sides = tuple((place[pairs[position][0]], place[pairs[position][1]]) for position in taken)
+        batches.append(PairBatch(tuple(taken), tuple(sentences), sides))
         taken.clear()
         distinct.clear()
 
     for position in _arranged(pairs):
-        together = distinct.keys() | set(pairs[position])
+        together = distinct | dict.fromkeys(pairs[position])
         if taken and len(together) * max(map(len, together)) > batch_tokens:
             close()
-        for side in pairs[position]:
-            distinct.setdefault(side, len(distinct))
+        distinct |= dict.fromkeys(pairs[position])
         taken.append(position)
     if taken:
         close()
@@ -96,8 +114,10 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
 
 
 def padded_tokens(batch: PairBatch) -> int:
-    """Distinct sentences x longest sentence: what the model computes."""
-    return len(batch.sentences) * max(map(len, batch.sentences))
+    """Tokens that the model computes, padding included."""
+    lengths = [len(sentence) for sentence in batch.sentences]
+    stops = divide(lengths)
+    return sum((last - first) * max(lengths[first:last]) for first, last in zip((0, *stops), stops, strict=False))
 
 
 def _arranged(pairs: Sequence[tuple[Tokens, Tokens]]) -> list[int]:
@@ -136,3 +156,29 @@ def group_batches(batches: Sequence[PairBatch], pairs_per_part: int) -> list[lis
             parts.append([])
         parts[-1].append(batch)
     return [part for part in parts if part]
+
+
+def divide(lengths: Sequence[int]) -> tuple[int, ...]:
+    """Where a batch is divided into parts that go through the model one after the other: the end of each part.
+
+    The fewest parts, of at least LEAST_PART padded tokens each and at most MOST_PARTS, with less than PADDING padding;
+    where that cannot be had, those with the least. ``lengths`` are best in order: parts are consecutive.
+    """
+    whole = len(lengths)
+    stops = [stop for stop in range(1, whole) if lengths[stop] != lengths[stop - 1]] + [whole]
+    best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
+    chosen = (whole * max(lengths), (whole,))
+    for _ in range(MOST_PARTS):
+        further: dict[int, tuple[int, tuple[int, ...]]] = {}
+        for first, (tokens, ends) in best.items():
+            longest, start = 0, first
+            for stop in (stop for stop in stops if stop > first):
+                longest, start = max(longest, *lengths[start:stop]), stop
+                part = longest * (stop - first)
+                if part >= LEAST_PART and tokens + part < further.get(stop, chosen)[0]:
+                    further[stop] = (tokens + part, (*ends, stop))
+        best = further
+        chosen = best.pop(whole, chosen)
+        if sum(lengths) > (1 - PADDING) * chosen[0]:
+            break
+    return chosen[1]

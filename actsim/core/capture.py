@@ -6,52 +6,32 @@ trace is handed on the moment the last use of its parameter has its gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from actsim.core.batch import Batch
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import widened
+from actsim.core.trace import Segment, Trace, TraceHandler
 from actsim.errors import ModelError, NumericError
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What a batch of sentences left at one linear map: X and G = ∂D/∂y of every use, side by side along the tokens.
-
-    Rows of padding are zero in ``grads``. The gradient of D with respect to W is Gᵀ X, sentence by sentence.
-
-    Attributes:
-        map: the linear map.
-        inputs: X, in the model's type.
-        grads: G, multiplied by ``scale``, in the model's type.
-        valid: which rows belong to the sentence.
-        scale: the power of two that D was multiplied by before the backward pass.
-    """
-
-    map: LinearMap
-    inputs: Float[Tensor, "sentences rows d_in"]
-    grads: Float[Tensor, "sentences rows d_out"]
-    valid: Bool[Tensor, "sentences rows"]
-    scale: float = 1.0
-
-    def operands(self) -> tuple[Float[Tensor, "sentences rows d_in"], Float[Tensor, "sentences rows d_out"]]:
-        """X and G in float32 or wider, the scale divided out."""
-        grads = widened(self.grads)
-        return widened(self.inputs), grads / self.scale if self.scale != 1.0 else grads
 
 
 class GradientOverflow(NumericError):
     """A half-precision gradient left its range; the pass may be repeated with a smaller scale."""
 
 
-TraceHandler = Callable[[Trace], None]
+SENSITIVITY_FLOOR = 1e-6
+"""A D whose Σ |G ⊙ Y| is below this share of |D| hardly depends on the activations: its gradient is noise."""
+
+SENSITIVITY_ROUNDINGS = 32
+"""The same in units of the model's own rounding, where that is coarser. The norm of one LayerNormed token of fresh
+weights, whose true gradient is zero, has up to 15 of them at BERT-base's size; of trained models the sum is 10 |D|."""
 
 
 @dataclass
@@ -59,20 +39,24 @@ class Capture:
     """State of one open capture: the uses seen in the forward pass, and the gradients that have arrived.
 
     Attributes:
-        sensitivity: Σ |G ⊙ Y| of each sentence over all maps: how strongly D depends on the captured activations at
-            all, in the units of D.
+        sensitivity_floor: share of |D| that Σ |G ⊙ Y| over the maps has to reach: how strongly D depends on the
+            captured activations at all. It is added up until every sentence has reached it.
     """
 
     batch: Batch
     handler: TraceHandler
     scale: float = 1.0
-    sensitivity: Tensor = field(init=False)
+    sensitivity_floor: float = SENSITIVITY_FLOOR
+    _sensitivity: Tensor = field(init=False)
+    _floor: Tensor = field(init=False)
     _uses: dict[int, int] = field(default_factory=dict, init=False)
-    _arrived: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = field(default_factory=dict, init=False)
+    _arrived: dict[int, list[Segment]] = field(default_factory=dict, init=False)
     _maps: dict[int, LinearMap] = field(default_factory=dict, init=False)
+    _outputs: list[tuple[LinearMap, Tensor]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.sensitivity = torch.zeros(len(self.batch.labels), dtype=torch.float64)
+        self._sensitivity = torch.zeros(len(self.batch.labels), dtype=torch.float64)
+        self._floor = torch.zeros_like(self._sensitivity)
 
     def observe(self, linear: LinearMap, inputs: Tensor, output: Tensor) -> Tensor:
         """Note one use of ``linear`` in the forward pass and wait for the gradient of its output.
@@ -83,7 +67,7 @@ class Capture:
         """
         if not torch.is_grad_enabled():
             return output
-        self._check_finite(linear, "output", self._by_sentence(linear, output.detach()))
+        self._outputs.append((linear, _sums(self._by_sentence(linear, output.detach()))))
         if not output.requires_grad:
             output = output.requires_grad_().clone()
         key = id(linear.parameter)
@@ -91,6 +75,38 @@ class Capture:
         self._uses[key] = self._uses.get(key, 0) + 1
         output.register_hook(partial(self._receive, key, inputs.detach(), inputs._version, output.detach()))
         return output
+
+    def check_forward(self, values: Float[Tensor, " sentences"]) -> None:
+        """To be called with the read-outs between the forward and the backward pass.
+
+        Raises:
+            NumericError: an output or a read-out is not finite; names the sentence and the first such module.
+        """
+        sums, self._outputs = self._outputs, []
+        if sums and not bool(torch.stack([own for _, own in sums]).isfinite().all()):
+            linear, own = next(entry for entry in sums if not bool(entry[1].isfinite().all()))
+            raise self._not_finite(linear, "output", own, NumericError)
+        if not bool(values.isfinite().all()):
+            index = int((~values.isfinite()).nonzero()[0])
+            raise NumericError(
+                f"{self.batch.labels[index]}: the read-out D is {float(values[index])}; use --dtype float32."
+            )
+        self._floor = self.sensitivity_floor * values.double().abs().cpu()
+
+    def check_sensitivity(self, values: Float[Tensor, " sentences"]) -> None:
+        """To be called after the backward pass.
+
+        Raises:
+            NumericError: Σ |G ⊙ Y| of a sentence, over all maps, is below ``sensitivity_floor`` · |D|.
+        """
+        flat = self._sensitivity < self._floor
+        if bool(flat.any()):
+            index = int(flat.nonzero()[0])
+            raise NumericError(
+                f"{self.batch.labels[index]}: the read-out D = {float(values[index]):.4g} hardly depends on the "
+                f"activations (sum of |gradient * activation| = {float(self._sensitivity[index]):.2g}): it is nearly "
+                "constant, as the norm of one LayerNormed token is; choose another objective or pooling."
+            )
 
     def _receive(self, key: int, inputs: Tensor, version: int, output: Tensor, grad: Tensor) -> None:
         linear = self._maps[key]
@@ -100,23 +116,22 @@ class Capture:
                 "formed; change the model's code to leave the input alone."
             )
         rows, grads, outputs = (self._by_sentence(linear, tensor) for tensor in (inputs, grad, output))
-        self._check_finite(linear, "gradient", grads)
-        effect = (widened(grads) * widened(outputs)).abs().sum(dim=(1, 2), dtype=torch.float64)
-        self.sensitivity += effect.cpu() / self.scale
+        sums = _sums(grads)
+        if not bool(sums.isfinite().all()):
+            kind = GradientOverflow if grads.dtype == torch.float16 else NumericError
+            raise self._not_finite(linear, "gradient", sums, kind)
+        if bool((self._sensitivity < self._floor).any()):
+            self._sensitivity += _sums((widened(grads) * widened(outputs)).abs_()).double().cpu() / self.scale
         whole = rows.shape[1] == self.batch.input_ids.shape[1]
-        valid = self.batch.valid if whole else torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
         uses = self._arrived.setdefault(key, [])
-        uses.append((rows, grads, valid.to(rows.device)))
+        uses.append(Segment(rows, grads, self.batch.sizes if whole else (rows.shape[1],) * len(rows)))
         if len(uses) == self._uses[key]:
             self._hand_on(key)
 
     def _hand_on(self, key: int) -> None:
         uses = self._arrived.pop(key)
         self._uses.pop(key)
-        inputs, grads, valid = (
-            uses[0] if len(uses) == 1 else (torch.cat(parts, dim=1) for parts in zip(*uses, strict=True))
-        )
-        self.handler(Trace(self._maps[key], inputs, grads, valid, self.scale))
+        self.handler(Trace(self._maps[key], (_side_by_side(uses),), self.scale))
 
     def flush(self) -> None:
         """Hand on the parameters some of whose uses D does not depend on: those uses add nothing."""
@@ -138,19 +153,17 @@ class Capture:
             f"{sentences} x {tokens} tokens; this model has to run one sentence at a time."
         )
 
-    def _check_finite(self, linear: LinearMap, what: str, tensor: Float[Tensor, "sentences rows width"]) -> None:
-        """A non-finite input shows in the output, so outputs and gradients are looked at."""
-        if bool(torch.isfinite(tensor.sum(dtype=torch.float32))):
-            return
-        finite = torch.isfinite(tensor).all(dim=2).all(dim=1)
-        if bool(finite.all()):
-            return
-        label = self.batch.labels[int((~finite).nonzero()[0])]
-        kind = GradientOverflow if what == "gradient" and tensor.dtype == torch.float16 else NumericError
-        raise kind(
-            f"{label}: layer {linear.layer}, module {linear.name}: the {what} is not finite in {tensor.dtype}; "
-            "use --dtype float32."
+    def _not_finite(self, linear: LinearMap, what: str, sums: Tensor, kind: type[NumericError]) -> NumericError:
+        label = self.batch.labels[int((~sums.isfinite()).nonzero()[0])]
+        return kind(
+            f"{label}: layer {linear.layer}, module {linear.name}: the {what} is not finite in "
+            f"{linear.parameter.dtype}; use --dtype float32."
         )
+
+
+def _sums(tensor: Float[Tensor, "sentences rows width"]) -> Float[Tensor, " sentences"]:
+    """Sum of each sentence's values, not finite where one of them is not."""
+    return tensor.sum(dim=(1, 2), dtype=widened(tensor[:0]).dtype)
 
 
 @contextmanager
@@ -171,7 +184,8 @@ def capture_linears(
         ModelError: a map's rows cannot be told apart by sentence, or its input is overwritten after use.
         NumericError: an output or a gradient is not finite; names sentence, layer and module.
     """
-    capture = Capture(batch, handler, scale)
+    rounding = torch.finfo(maps[0].parameter.dtype).eps
+    capture = Capture(batch, handler, scale, max(SENSITIVITY_FLOOR, SENSITIVITY_ROUNDINGS * rounding))
     handles = []
 
     def hook(
@@ -189,22 +203,13 @@ def capture_linears(
             handle.remove()
 
 
-def stack_traces(traces: Mapping[int, Trace], sentences: int) -> Trace:
-    """Traces of single sentences at one map as one trace of ``sentences`` of them, padded with zero rows.
-
-    Args:
-        traces: position of the sentence -> its trace. A sentence that the map was not used for has zero rows only.
-        sentences: number of sentences.
-    """
-    longest = max(trace.inputs.shape[1] for trace in traces.values())
-    first = next(iter(traces.values()))
-
-    def stacked(name: str) -> Tensor:
-        like = getattr(first, name)
-        rows = torch.zeros((sentences, longest, *like.shape[2:]), dtype=like.dtype, device=like.device)
-        for sentence, trace in traces.items():
-            part = getattr(trace, name)
-            rows[sentence, : part.shape[1]] = part[0]
-        return rows
-
-    return Trace(first.map, stacked("inputs"), stacked("grads"), stacked("valid"), first.scale)
+def _side_by_side(uses: Sequence[Segment]) -> Segment:
+    """The uses of one parameter as one segment: Gᵀ X of the whole is the sum over the uses."""
+    if len(uses) == 1:
+        return uses[0]
+    before = sum(use.inputs.shape[1] for use in uses[:-1])
+    return Segment(
+        torch.cat([use.inputs for use in uses], dim=1),
+        torch.cat([use.grads for use in uses], dim=1),
+        tuple(before + length for length in uses[-1].lengths),
+    )

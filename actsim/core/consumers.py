@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from actsim.config import Scoring
-from actsim.core.capture import Trace
 from actsim.core.linears import LinearMap
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, backend
+from actsim.core.trace import Trace, unused
 from actsim.errors import NumericError
 
 NOISE_FLOOR = 1e-6
@@ -125,7 +125,7 @@ class PairMoments:
         assert self._top_fraction is not None
         arrived = self._waiting.pop(layer)
         like = next(iter(arrived.values()))
-        traces = [arrived.get(id(linear.parameter)) or _unused(linear, like) for linear in self._in_layer[layer]]
+        traces = [arrived.get(id(linear.parameter)) or _without_rows(linear, like) for linear in self._in_layer[layer]]
         sets = self._backend.top_sets(traces, self._pattern, self._top_fraction)
         for trace, own in zip(traces, sets, strict=True):
             self._add(trace, own)
@@ -133,7 +133,7 @@ class PairMoments:
     def _absolute_sets(self, trace: Trace) -> ActivatedSets | None:
         if self._gamma is None:
             return None
-        sentences = len(trace.inputs)
+        sentences = trace.sentences
         threshold = torch.full((sentences,), self._gamma, dtype=torch.float64)
         return ActivatedSets(threshold, torch.zeros(sentences, dtype=torch.int64))
 
@@ -181,10 +181,7 @@ def _distinct_maps(maps: Sequence[LinearMap]) -> dict[int, list[LinearMap]]:
     return layers
 
 
-def _unused(linear: LinearMap, like: Trace) -> Trace:
-    """The trace of a map that the read-outs do not depend on: one row of zeros per sentence."""
-    sentences, (d_out, d_in) = len(like.inputs), linear.weight.shape
-    valid = torch.zeros((sentences, 1), dtype=torch.bool, device=like.inputs.device)
-    return Trace(
-        linear, like.inputs.new_zeros((sentences, 1, d_in)), like.grads.new_zeros((sentences, 1, d_out)), valid
-    )
+def _without_rows(linear: LinearMap, like: Trace) -> Trace:
+    """The trace of a map that the read-outs do not depend on."""
+    bare = Trace(linear, like.segments)
+    return Trace(linear, (unused(bare, like.sentences),))

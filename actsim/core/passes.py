@@ -8,22 +8,14 @@ from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from actsim.core.batch import Batch
-from actsim.core.capture import GradientOverflow, Trace, TraceHandler, capture_linears, stack_traces
+from actsim.core.capture import GradientOverflow, capture_linears
 from actsim.core.hidden import HiddenStates, capture_hidden
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import Objective, ReadOut, Target
-from actsim.errors import NumericError
-
-SENSITIVITY_FLOOR = 1e-6
-"""A D whose Σ |G ⊙ Y| is below this share of |D| hardly depends on the activations: its gradient is noise."""
-
-SENSITIVITY_ROUNDINGS = 32
-"""The same in units of the model's own rounding, where that is coarser. The norm of one LayerNormed token of fresh
-weights, whose true gradient is zero, has up to 15 of them at BERT-base's size; of trained models the sum is 10 |D|."""
+from actsim.core.trace import Joined, TraceHandler
 
 HALF_SCALES = (2.0**10, 2.0**5, 1.0)
 """What D is multiplied by in float16, tried in order until every gradient stays in range."""
@@ -71,8 +63,9 @@ def run_pass(
 ) -> PassResult:
     """Run the sentences of ``batch`` through the model and its gradient back, tracing every linear map.
 
-    A model whose rows cannot be told apart by sentence runs one sentence at a time; its traces are kept until the
-    batch is complete, so that ``handler`` sees the same as from any other model.
+    Sentences of similar length go through together, so that little is computed for padding (``Batch.parts``); a model
+    whose rows cannot be told apart by sentence runs one sentence at a time. The traces of all but the last part are
+    kept until the last one's arrive, and ``handler`` sees one trace of the whole batch.
 
     Args:
         target: the model, its maps and blocks.
@@ -86,20 +79,14 @@ def run_pass(
         NumericError: D or a gradient is not finite, or D hardly depends on the activations. GradientOverflow where a
             smaller scale may help (float16); ``handler`` has then seen a part of the batch only.
     """
-    if target.batchable or len(batch.labels) == 1:
+    parts = batch.parts() if target.batchable else [batch.part(i, i + 1) for i in range(len(batch.labels))]
+    if len(parts) == 1:
         return _pass(target, batch, objective, handler, hidden, scale)
-    sentences = len(batch.labels)
-    traces: dict[int, dict[int, Trace]] = {}
-
-    def keep(sentence: int, trace: Trace) -> None:
-        traces.setdefault(id(trace.map.parameter), {})[sentence] = trace
-
+    joined = Joined(handler, tuple(len(part.labels) for part in parts))
     results = [
-        _pass(target, batch.sentence(index), objective, partial(keep, index), hidden, scale)
-        for index in range(sentences)
+        _pass(target, part, objective, partial(joined.take, number), hidden, scale) for number, part in enumerate(parts)
     ]
-    for parameter in list(traces):
-        handler(stack_traces(traces.pop(parameter), sentences))
+    joined.flush()
     return _join(results)
 
 
@@ -138,31 +125,11 @@ def _pass(
         capture_linears(target.maps, batch, handler, scale=scale) as capture,
     ):
         readout = objective(target, batch)
-        _check_values(readout.values.detach(), batch)
+        capture.check_forward(readout.values.detach())
         (readout.values.sum() * scale).backward()
-    rounding = torch.finfo(target.maps[0].parameter.dtype).eps
-    _check_sensitivity(readout.values.detach(), capture.sensitivity, rounding, batch)
+    capture.check_sensitivity(readout.values.detach())
     detached = ReadOut(readout.values.detach(), readout.top_token, readout.margin, readout.pooled)
     return PassResult(detached, states if hidden else None)
-
-
-def _check_values(values: Float[Tensor, " sentences"], batch: Batch) -> None:
-    finite = torch.isfinite(values)
-    if not bool(finite.all()):
-        index = int((~finite).nonzero()[0])
-        raise NumericError(f"{batch.labels[index]}: the read-out D is {float(values[index])}; use --dtype float32.")
-
-
-def _check_sensitivity(values: Float[Tensor, " sentences"], sensitivity: Tensor, rounding: float, batch: Batch) -> None:
-    floor = max(SENSITIVITY_FLOOR, SENSITIVITY_ROUNDINGS * rounding)
-    flat = sensitivity < floor * values.double().abs().cpu()
-    if bool(flat.any()):
-        index = int(flat.nonzero()[0])
-        raise NumericError(
-            f"{batch.labels[index]}: the read-out D = {float(values[index]):.4g} hardly depends on the activations "
-            f"(sum of |gradient * activation| = {float(sensitivity[index]):.2g}): it is nearly constant, as the norm "
-            "of one LayerNormed token is; choose another objective or pooling."
-        )
 
 
 def _join(results: Sequence[PassResult]) -> PassResult:

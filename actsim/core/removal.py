@@ -14,12 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from actsim.core.batch import Batch
-from actsim.core.capture import Trace
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import Objective, log_prob, next_token, widened
 from actsim.core.passes import ScoredModel, run_pass
 from actsim.core.scoring import Pattern
 from actsim.core.scoring.reference import pattern_of
+from actsim.core.trace import Trace
 
 SIGNED = Pattern(absolute=False, weighted=True)
 """w ∂D/∂w with its sign."""
@@ -155,7 +155,7 @@ class Sample:
     def take(self, trace: Trace) -> None:
         """Take the trace of one map, all texts."""
         key, layer = id(trace.map.parameter), trace.map.layer
-        texts = range(len(trace.inputs))
+        texts = range(trace.sentences)
         mean = sum((self._estimates(trace, text)[0] for text in texts), np.zeros(1)) / len(texts)
         with np.errstate(divide="ignore"):
             order = self._generators[key].exponential(size=mean.shape) / mean
@@ -166,7 +166,7 @@ class Sample:
         estimate, absolute_sum = (np.stack(parts, axis=1) for parts in zip(*values, strict=True))
         pool = self._pools.setdefault(layer, [])
         for position, unit in enumerate(nearest.tolist()):
-            row, column = (unit, None) if self._by_row else divmod(unit, trace.inputs.shape[2])
+            row, column = (unit, None) if self._by_row else divmod(unit, trace.map.weight.shape[1])
             drawn = Drawn(trace.map, row, column, estimate[position], absolute_sum[position])
             pool.append((float(order[unit]), self._place[key], unit, drawn))
         self._pools[layer] = sorted(pool, key=lambda entry: entry[:3])[: self._size]
@@ -246,5 +246,5 @@ def _evaluate(
     if target.batchable:
         values = readout(batch, slice(0, texts))
     else:
-        values = torch.cat([readout(batch.sentence(text), slice(text, text + 1)) for text in range(texts)])
+        values = torch.cat([readout(batch.part(text, text + 1), slice(text, text + 1)) for text in range(texts)])
     return values.double().cpu().numpy()

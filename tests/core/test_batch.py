@@ -30,7 +30,7 @@ def test_a_sentence_of_a_batch_is_the_sentence_alone(tokens):
     labels = [str(row) for row in range(len(tokens))]
     batch = pad(tokens, labels, pad_token=0)
     for row, own in enumerate(tokens):
-        alone, direct = batch.sentence(row), pad([own], [labels[row]], pad_token=0)
+        alone, direct = batch.part(row, row + 1), pad([own], [labels[row]], pad_token=0)
         assert torch.equal(alone.input_ids, direct.input_ids)
         assert torch.equal(alone.attention_mask, direct.attention_mask)
         assert alone.labels == direct.labels

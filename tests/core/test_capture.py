@@ -6,16 +6,18 @@ import weakref
 
 import pytest
 import tiny_models
+import tiny_traces
 import torch
 from torch import nn
 from toy_target import VOCABULARY, batch_of, gradients, squares, toy
 
 from actsim.core.batch import Batch, pad
-from actsim.core.capture import GradientOverflow, Trace, capture_linears, stack_traces
+from actsim.core.capture import GradientOverflow, capture_linears
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import run_pass
 from actsim.core.scoring import Pattern, reference
+from actsim.core.trace import Joined, Trace
 from actsim.errors import ModelError, NumericError
 
 SIGNED_GRADIENT = Pattern(absolute=False, weighted=False)
@@ -75,13 +77,13 @@ def test_a_power_of_two_in_front_of_the_read_out_is_divided_out(steps):
     assert plain.keys() == scaled.keys()
     for name, trace in plain.items():
         for one, other in zip(trace.operands(), scaled[name].operands(), strict=True):
-            assert torch.equal(one, other)
+            assert torch.equal(one.inputs, other.inputs) and torch.equal(one.grads, other.grads)
 
 
 def test_a_parameter_is_handed_on_once_its_last_use_has_its_gradient():
     target = toy(("a", "b"), lambda m, x: m["a"](torch.tanh(m["b"](torch.tanh(m["a"](x))))))
     arrived = []
-    run_pass(target, batch_of(3), squares, lambda trace: arrived.append((trace.map.kind, trace.inputs.shape[1])))
+    run_pass(target, batch_of(3), squares, lambda trace: arrived.append((trace.map.kind, trace.lengths[0])))
     assert arrived == [("b", 3), ("a", 6)]
 
 
@@ -92,9 +94,10 @@ def test_padding_has_no_gradient():
     run_pass(loaded, batch, OBJECTIVES["encoder"].get("embedding-norm"), traces.append)
     assert len(traces) == len(loaded.maps)
     for trace in traces:
-        assert trace.valid.tolist() == [[True] * 5, [True, True, False, False, False]]
-        assert not trace.grads[1, 2:].any()
-        assert trace.grads[0].any() and trace.grads[1, :2].any()
+        (segment,) = trace.segments
+        assert segment.lengths == (5, 2)
+        assert not segment.grads[1, 2:].any()
+        assert segment.grads[0].any() and segment.grads[1, :2].any()
 
 
 def state_of(model: nn.Module) -> list:
@@ -243,22 +246,24 @@ def test_one_sentence_may_bring_more_rows_than_tokens():
     target = toy(("a", "b"), lambda m, x: m["b"](m["a"](x)) + m["a"](positions).sum(dim=1, keepdim=True))
     batch = batch_of(3)
     traces = collect(target, batch)
-    assert traces["maps.a"].inputs.shape == (1, 8, 6)
+    assert traces["maps.a"].segments[0].inputs.shape == (1, 8, 6)
     assert_traces_are_gradients(target, batch, traces)
 
 
-def test_traces_are_stacked_by_sentence_with_rows_of_zeros():
+def test_traces_of_several_passes_are_joined_in_order_and_a_part_without_a_use_has_no_rows():
     linear = LinearMap("map", nn.Linear(2, 3), 1, "q")
-
-    def trace(rows: int, value: float) -> Trace:
-        full = torch.full((1, rows, 2), value), torch.full((1, rows, 3), value)
-        return Trace(linear, *full, torch.ones(1, rows, dtype=torch.bool), 4.0)
-
-    stacked = stack_traces({0: trace(2, 1.0), 2: trace(3, 5.0)}, 4)
-    assert stacked.inputs.shape == (4, 3, 2) and stacked.grads.shape == (4, 3, 3)
-    assert stacked.inputs[:, :, 0].tolist() == [[1, 1, 0], [0, 0, 0], [5, 5, 5], [0, 0, 0]]
-    assert stacked.valid.tolist() == [[True, True, False], [False] * 3, [True] * 3, [False] * 3]
-    assert stacked.scale == 4.0
+    arrived: list[Trace] = []
+    joined = Joined(arrived.append, (1, 2, 1))
+    full = {rows: (torch.full((1, rows, 2), float(rows)), torch.full((1, rows, 3), float(rows))) for rows in (2, 3)}
+    joined.take(0, tiny_traces.trace_of(linear, *full[2], scale=4.0))
+    assert not arrived
+    joined.take(2, tiny_traces.trace_of(linear, *full[3], scale=4.0))
+    (trace,) = arrived
+    assert trace.lengths == (2, 0, 0, 3) and trace.sentences == 4 and trace.scale == 4.0
+    assert [trace.sentence(index)[0][:, 0].tolist() for index in range(4)] == [[2, 2], [], [], [3, 3, 3]]
+    joined.take(0, trace)
+    joined.flush()
+    assert len(arrived) == 2 and arrived[1].lengths[-1] == 0
 
 
 def test_hooks_are_gone_when_the_body_of_the_with_fails():

@@ -105,7 +105,7 @@ def test_a_kind_that_is_rounding_noise_is_undefined_and_its_layer_is_not(measure
     maps = layer_maps()
     traces = traces_of(maps)
     noise = traces[0]
-    noise.grads.mul_(NOISE_FLOOR / 1e3)
+    noise.segments[0].grads.mul_(NOISE_FLOOR / 1e3)
     consumer = PairMoments(maps, PAIRS, Scoring("nll", measures=(measure,)))
     for trace in traces:
         consumer(trace)
@@ -118,7 +118,7 @@ def test_a_kind_that_is_rounding_noise_is_undefined_and_its_layer_is_not(measure
 def test_a_kind_well_above_rounding_noise_is_scored():
     maps = layer_maps()
     traces = traces_of(maps)
-    traces[0].grads.mul_(NOISE_FLOOR * 1e3)
+    traces[0].segments[0].grads.mul_(NOISE_FLOOR * 1e3)
     consumer = PairMoments(maps, PAIRS, ALL)
     for trace in traces:
         consumer(trace)
@@ -140,7 +140,7 @@ def test_a_kind_well_above_rounding_noise_is_scored():
 def test_a_layer_without_an_activated_parameter_is_an_error(scoring, sentence, label):
     maps = layer_maps()
     traces = traces_of(maps)
-    traces[3].grads[sentence] = 0
+    traces[3].segments[0].grads[sentence] = 0
     consumer = PairMoments(maps, PAIRS, scoring)
     for trace in traces:
         consumer(trace)
@@ -170,7 +170,7 @@ def test_an_empty_set_under_an_absolute_threshold_is_no_error():
 def test_sums_that_overflow_name_the_sentence_they_belong_to(sentence, label):
     maps = layer_maps()
     traces = traces_of(maps, dtype=torch.float32)
-    traces[3].grads[sentence] *= 1e25
+    traces[3].segments[0].grads[sentence] *= 1e25
     consumer = PairMoments(maps, PAIRS, Scoring("nll"))
     for trace in traces:
         consumer(trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from unittest import mock
 
@@ -14,9 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actsim.core.capture import Trace
 from actsim.core.linears import LinearMap
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, backend, reference, tiled, top_count
+from actsim.core.trace import Trace
 from actsim.errors import UsageError
 
 ALL = Needs(products=True, minima=True)
@@ -45,7 +46,7 @@ def gamma_sets(gamma: float, sentences: int) -> ActivatedSets:
 
 def moments_by_numpy(trace: Trace, pairs: torch.Tensor, pattern: Pattern, gamma: float) -> np.ndarray:
     options = {"absolute": pattern.absolute, "weighted": pattern.weighted}
-    found = [tiny_traces.pattern_by_numpy(trace, sentence, **options) for sentence in range(len(trace.inputs))]
+    found = [tiny_traces.pattern_by_numpy(trace, sentence, **options) for sentence in range(trace.sentences)]
     rows = []
     for a, b in pairs.tolist():
         p, q = found[a], found[b]
@@ -121,7 +122,7 @@ def test_sums_are_wider_than_half_precision():
     linear = tiny_traces.make_map(4, 4)
     linear.module.half().weight.fill_(1e-4)
     small = torch.full((1, 1, 4), 1e-4, dtype=torch.float16)
-    trace = Trace(linear, small, small, torch.ones(1, 1, dtype=torch.bool))
+    trace = tiny_traces.trace_of(linear, small, small)
     for module in (reference, tiled):
         moments = module.pair_moments(trace, torch.tensor([[0, 0]]), Pattern(), ALL)
         assert (moments[0, :6] > 0).all()
@@ -184,7 +185,7 @@ def membership(trace: Trace, sets: ActivatedSets) -> np.ndarray:
     return np.array(
         [
             reference.members(reference.pattern_of(trace, sentence, Pattern()), sets, sentence).flatten().numpy()
-            for sentence in range(len(trace.inputs))
+            for sentence in range(trace.sentences)
         ]
     )
 
@@ -198,7 +199,7 @@ def test_the_counts_of_a_top_fraction_add_up_to_k_over_the_maps(module):
         for linear in linears:
             linear.module.weight.fill_(fill)
             ones = torch.ones(2, 1, 5), torch.ones(2, 1, linear.weight.shape[0])
-            traces.append(Trace(linear, *ones, torch.ones(2, 1, dtype=torch.bool)))
+            traces.append(tiny_traces.trace_of(linear, *ones))
         sets = module.top_sets(traces, Pattern(), 0.5)
         pairs = torch.tensor([[0, 1]])
         counts = [
@@ -242,7 +243,7 @@ def test_conv1d_weights_are_read_transposed():
     traces = []
     for one in (turned, plain):
         trace = tiny_traces.make_trace(plain, [2, 3])
-        traces.append(Trace(one, trace.inputs, trace.grads, trace.valid))
+        traces.append(replace(trace, map=one))
     turned.module.double()
     for module in (reference, tiled):
         first, second = (module.pair_moments(trace, every_pair(2), Pattern(), ALL) for trace in traces)

@@ -15,11 +15,12 @@ from types import ModuleType
 import pytest
 import tiny_traces
 import torch
+from tiny_traces import changed, trace_of
 from torch import nn
 
-from actsim.core.capture import Trace
 from actsim.core.linears import LinearMap
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, kernels, reference, tiled, triton
+from actsim.core.trace import Trace, unused
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -35,15 +36,13 @@ EVERYTHING = Needs(products=True, minima=True)
 def doubled(trace: Trace) -> Trace:
     """The trace with the same numbers in float64, on the CPU."""
     linear = replace(trace.map, module=copy.deepcopy(trace.map.module).double().cpu())
-    return Trace(linear, trace.inputs.double().cpu(), trace.grads.double().cpu(), trace.valid.cpu(), trace.scale)
+    return changed(trace, inputs=lambda x: x.double().cpu(), grads=lambda g: g.double().cpu(), map=linear)
 
 
 def placed(trace: Trace) -> Trace:
     """The trace on the device under test."""
     trace.map.module.to(DEVICE)
-    return Trace(
-        trace.map, trace.inputs.to(DEVICE), trace.grads.to(DEVICE), trace.valid.to(DEVICE), trace.scale
-    )  # fmt: skip
+    return changed(trace, inputs=lambda x: x.to(DEVICE), grads=lambda g: g.to(DEVICE))
 
 
 def all_pairs(sentences: int) -> torch.Tensor:
@@ -58,7 +57,7 @@ def assert_equals_reference(
     sets: ActivatedSets | None = None,
 ) -> None:
     pattern = pattern or Pattern()
-    pairs = all_pairs(len(trace.inputs)) if pairs is None else pairs
+    pairs = all_pairs(trace.sentences) if pairs is None else pairs
     expected = reference.pair_moments(doubled(trace), pairs, pattern, EVERYTHING, sets)
     size = reference.pair_moments(doubled(trace), pairs, replace(pattern, absolute=True), EVERYTHING)
     size[:, 0] = (size[:, 1] * size[:, 2]).sqrt()  # what rounding of Σ P_a P_b is relative to
@@ -66,13 +65,13 @@ def assert_equals_reference(
     found = triton.pair_moments(placed(trace), pairs, pattern, EVERYTHING, sets)
     assert found.dtype == torch.float64
     assert found.device.type == "cpu"
-    tolerance = TOLERANCE[torch.promote_types(trace.inputs.dtype, trace.grads.dtype)]
+    tolerance = TOLERANCE[trace.dtype]
     assert bool(((found - expected).abs() <= tolerance * size)[:, :6].all()), (found - expected) / size
     assert torch.equal(found[:, 6:], expected[:, 6:])
 
 
 def same_sets(trace: Trace, threshold: float, tie_limit: int = 0, offset: int = 0) -> ActivatedSets:
-    sentences = len(trace.inputs)
+    sentences = trace.sentences
     return ActivatedSets(
         torch.full((sentences,), threshold, dtype=torch.float64), torch.full((sentences,), tie_limit), offset
     )
@@ -188,17 +187,17 @@ def test_scale_is_divided_out(scale: float) -> None:
 def test_scale_saves_what_float32_squares_would_lose() -> None:
     linear = tiny_traces.make_map(10, 10)
     trace = tiny_traces.make_trace(linear, [3, 2], dtype=torch.float32)
-    small = Trace(linear, trace.inputs, trace.grads * 2.0**-70 * 2.0**60, trace.valid, 2.0**60)
+    small = changed(trace, grads=lambda g: g * 2.0**-70 * 2.0**60, scale=2.0**60)
     assert_equals_reference(small)
 
 
 def test_top_fraction_does_not_depend_on_the_scale() -> None:
     linear = tiny_traces.make_map(12, 13)
     plain = placed(tiny_traces.make_trace(linear, [3, 5], dtype=torch.float32))
-    scaled = Trace(linear, plain.inputs, plain.grads * 2.0**10, plain.valid, 2.0**10)
-    unused = Trace(linear, plain.inputs[:, :1], plain.grads[:, :1] * 0.0, plain.valid[:, :1] & False)
+    scaled = changed(plain, grads=lambda g: g * 2.0**10, scale=2.0**10)
+    nothing = replace(plain, segments=(unused(plain, 2),))
     other = placed(tiny_traces.make_trace(linear, [3, 5], seed=2, dtype=torch.float32))
-    expected, found = (triton.top_sets([trace, unused, other], Pattern(), 0.05) for trace in (plain, scaled))
+    expected, found = (triton.top_sets([trace, nothing, other], Pattern(), 0.05) for trace in (plain, scaled))
     for own, theirs in zip(found, expected, strict=True):
         assert torch.equal(own.threshold, theirs.threshold)
         assert torch.equal(own.tie_limit, theirs.tie_limit)
@@ -221,16 +220,21 @@ def test_rows_of_several_uses_side_by_side() -> None:
     linear = tiny_traces.make_map(14, 22)
     first = tiny_traces.make_trace(linear, [3, 6, 1], seed=1, dtype=torch.float32)
     second = tiny_traces.make_trace(linear, [3, 6, 1], seed=2, dtype=torch.float32)
-    joined = {
-        name: torch.cat([getattr(first, name), getattr(second, name)], dim=1) for name in ("inputs", "grads", "valid")
-    }
-    assert_equals_reference(Trace(linear, joined["inputs"], joined["grads"], joined["valid"]))
+    inputs, grads = (
+        torch.cat([getattr(trace.segments[0], name) for trace in (first, second)], dim=1)
+        for name in ("inputs", "grads")
+    )
+    assert_equals_reference(trace_of(linear, inputs, grads, (grads != 0).any(dim=2)))
+
+
+def test_sentences_of_several_passes() -> None:
+    linear = tiny_traces.make_map(14, 22)
+    assert_equals_reference(tiny_traces.make_trace(linear, [3, 6, 1, 7, 2], dtype=torch.float32, parts=3))
 
 
 def test_a_sentence_without_rows_has_a_zero_pattern() -> None:
     trace = tiny_traces.make_trace(tiny_traces.make_map(8, 9), [4, 3], dtype=torch.float32)
-    empty = Trace(trace.map, trace.inputs, trace.grads * torch.tensor([1.0, 0.0])[:, None, None], trace.valid.clone())
-    empty.valid[1] = False
+    empty = replace(trace, segments=(*trace.segments, unused(trace, 1)))
     assert_equals_reference(empty, sets=same_sets(empty, 0.0, 5))
 
 
@@ -242,9 +246,9 @@ def test_no_pairs() -> None:
 
 def test_views_and_mixed_types() -> None:
     trace = tiny_traces.make_trace(tiny_traces.make_map(16, 18), [4, 7], dtype=torch.float32)
-    strided = trace.inputs.transpose(1, 2).contiguous().transpose(1, 2)
-    assert not strided.is_contiguous()
-    assert_equals_reference(Trace(trace.map, strided, trace.grads.half(), trace.valid))
+    strided = changed(trace, inputs=lambda x: x.mT.contiguous().mT, grads=lambda g: g.half())
+    assert not strided.segments[0].inputs.is_contiguous()
+    assert_equals_reference(strided)
 
 
 def test_two_runs_give_the_same_bits() -> None:

@@ -8,16 +8,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from actsim.core.capture import Trace
 from actsim.core.objectives import widened
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, top_count
+from actsim.core.trace import Trace
 
 
 def pattern_of(trace: Trace, sentence: int, pattern: Pattern) -> Float[Tensor, "d_out d_in"]:
     """P = |W ⊙ Gᵀ X| of one sentence (absolute, weighted), over the sentence's own rows."""
-    own = trace.valid[sentence]
-    inputs, grads = trace.operands()
-    values = grads[sentence, own].T @ inputs[sentence, own]
+    inputs, grads = trace.sentence(sentence)
+    values = grads.T @ inputs
     if pattern.weighted:
         values = widened(trace.map.weight) * values
     return values.abs() if pattern.absolute else values
@@ -51,7 +50,7 @@ def neuron_sums(
     trace: Trace, pattern: Pattern
 ) -> tuple[Float[Tensor, "sentences d_out"], Float[Tensor, "sentences d_in"]]:
     """Σ_j P_ij and Σ_i P_ij of each sentence: how strongly each output and each input unit is activated."""
-    values = [pattern_of(trace, sentence, pattern) for sentence in range(len(trace.inputs))]
+    values = [pattern_of(trace, sentence, pattern) for sentence in range(trace.sentences)]
     return torch.stack([p.sum(dim=1) for p in values]), torch.stack([p.sum(dim=0) for p in values])
 
 
@@ -65,7 +64,7 @@ def pair_neurons(
 
 def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list[ActivatedSets]:
     """The ⌈f n⌉ largest of each sentence's n parameters over ``traces``, ties by index; one entry per trace."""
-    sentences = len(traces[0].inputs)
+    sentences = traces[0].sentences
     sizes = [trace.map.weight.numel() for trace in traces]
     k = top_count(fraction, sum(sizes))
     thresholds, limits = [], []

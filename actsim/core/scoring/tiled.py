@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from actsim.core.capture import Trace
 from actsim.core.objectives import widened
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, top_count
+from actsim.core.trace import Trace
 
 TILE_BYTES = 8 * 2**20
 """Size of a tile over all sentences of the batch: it stays in a CPU's last-level cache; see docs/performance.md."""
@@ -40,16 +40,16 @@ def gradient_tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
 
     Rows of padding have zero gradients and add nothing, so they are not taken out.
     """
-    inputs, grads = trace.operands()
+    segments = trace.operands()
     weight = widened(trace.map.weight)
-    sentences, _, d_in = inputs.shape
-    d_out = grads.shape[2]
-    step = min(d_out, max(1, TILE_BYTES // (sentences * d_in * inputs.element_size())))
-    buffer = inputs.new_empty((sentences, step, d_in))
+    (d_out, d_in), like = weight.shape, segments[0].inputs
+    step = min(d_out, max(1, TILE_BYTES // (trace.sentences * d_in * like.element_size())))
+    buffer = like.new_empty((trace.sentences, step, d_in))
     for first in range(0, d_out, step):
         rows = min(step, d_out - first)
-        values = buffer if rows == step else inputs.new_empty((sentences, rows, d_in))
-        torch.bmm(grads[:, :, first : first + rows].transpose(1, 2), inputs, out=values)
+        values = buffer if rows == step else like.new_empty((trace.sentences, rows, d_in))
+        for segment, own in zip(segments, values.split([len(part.lengths) for part in segments]), strict=True):
+            torch.bmm(segment.grads[:, :, first : first + rows].transpose(1, 2), segment.inputs, out=own)
         yield Tile(first, values, weight[first : first + rows] if pattern.weighted else None)
 
 
@@ -70,8 +70,8 @@ def pair_moments(
 
     Sums within a tile are float32 (float64 for a float64 model), sums over tiles float64.
     """
-    sums = torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64, device=trace.inputs.device)
-    left, right = pairs.to(trace.inputs.device).unbind(dim=1)
+    sums = torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64, device=trace.device)
+    left, right = pairs.to(trace.device).unbind(dim=1)
     for tile in tiles(trace, pattern):
         flat = tile.values.flatten(1)
         a, b = flat[left], flat[right]
@@ -111,7 +111,7 @@ def neuron_sums(
     trace: Trace, pattern: Pattern
 ) -> tuple[Float[Tensor, "sentences d_out"], Float[Tensor, "sentences d_in"]]:
     """Σ_j P_ij and Σ_i P_ij of each sentence: how strongly each output and each input unit is activated."""
-    rows, columns = [], torch.zeros((), device=trace.inputs.device)
+    rows, columns = [], torch.zeros((), device=trace.device)
     for tile in tiles(trace, pattern):
         rows.append(tile.values.sum(dim=2))
         columns = columns + tile.values.sum(dim=1)
@@ -122,8 +122,8 @@ def pair_neurons(
     trace: Trace, pairs: Int[Tensor, "pairs 2"], pattern: Pattern
 ) -> tuple[Float[Tensor, "pairs d_out"], Float[Tensor, "pairs d_in"]]:
     """Row and column sums of P_a ⊙ P_b of each pair: which units the common activation sits in."""
-    left, right = pairs.to(trace.inputs.device).unbind(dim=1)
-    rows, columns = [], torch.zeros((), device=trace.inputs.device)
+    left, right = pairs.to(trace.device).unbind(dim=1)
+    rows, columns = [], torch.zeros((), device=trace.device)
     for tile in tiles(trace, pattern):
         common = tile.values[left] * tile.values[right]
         rows.append(common.sum(dim=2))
@@ -152,7 +152,7 @@ def _prefix(values: Tensor) -> Tensor:
 
 
 def _histogram(traces: Sequence[Trace], pattern: Pattern) -> Int[Tensor, "sentences bins"]:
-    sentences, device = len(traces[0].inputs), traces[0].inputs.device
+    sentences, device = traces[0].sentences, traces[0].device
     width = 1 << PREFIX_BITS
     counts = torch.zeros(sentences * width, dtype=torch.int64, device=device)
     shift = torch.arange(sentences, device=device).unsqueeze(1) * width

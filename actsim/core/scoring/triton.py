@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from actsim.core.capture import Trace
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, kernels, tiled, top_count
 from actsim.core.scoring.kernels import DIGIT_BITS
 from actsim.core.scoring.tiled import neuron_sums, pair_neurons
+from actsim.core.trace import Trace
 from actsim.errors import UsageError
 
 __all__ = ["neuron_sums", "pair_moments", "pair_neurons", "top_sets"]
@@ -43,11 +43,11 @@ class Operands:
     """What the kernels read of a trace.
 
     Attributes:
-        inputs: X of all sentences, one after another.
+        inputs: X of all sentences, one after another, their padding included.
         grads: G likewise.
         weight: W, a strided view where the module stores it transposed.
         spans: first row of each sentence, and its number of rows up to the last valid one, int32.
-        longest: a bound of the numbers of rows, known without waiting for the device.
+        longest: the largest number of rows, at least 1.
     """
 
     inputs: Float[Tensor, "rows d_in"]
@@ -59,16 +59,19 @@ class Operands:
     @classmethod
     def of(cls, trace: Trace) -> Operands:
         """The operands of ``trace``; nothing is copied unless a tensor is not contiguous."""
-        sentences, rows = trace.valid.shape
-        dtype = torch.promote_types(trace.inputs.dtype, trace.grads.dtype)
-        place = torch.arange(1, rows + 1, dtype=torch.int32, device=trace.inputs.device)
-        start = torch.arange(sentences, dtype=torch.int32, device=trace.inputs.device) * rows
+        inputs = [segment.inputs.to(trace.dtype).flatten(0, 1) for segment in trace.segments]
+        grads = [segment.grads.to(trace.dtype).flatten(0, 1) for segment in trace.segments]
+        starts, first = [], 0
+        for segment in trace.segments:
+            sentences, rows, _ = segment.inputs.shape
+            starts += [first + rows * sentence for sentence in range(sentences)]
+            first += rows * sentences
         return cls(
-            inputs=trace.inputs.to(dtype).contiguous().flatten(0, 1),
-            grads=trace.grads.to(dtype).contiguous().flatten(0, 1),
+            inputs=inputs[0].contiguous() if len(inputs) == 1 else torch.cat(inputs),
+            grads=grads[0].contiguous() if len(grads) == 1 else torch.cat(grads),
             weight=trace.map.weight,
-            spans=torch.stack([start, (trace.valid * place).amax(dim=1)], dim=1),
-            longest=rows,
+            spans=torch.tensor([starts, trace.lengths], dtype=torch.int32).T.contiguous().to(trace.device),
+            longest=max(1, *trace.lengths),
         )
 
     @property
@@ -126,7 +129,7 @@ def pair_moments(
     if len(pairs) == 0:
         return torch.zeros((0, len(MOMENTS)), dtype=torch.float64)
     operands = Operands.of(trace)
-    pairs = pairs.to(trace.inputs.device)
+    pairs = pairs.to(trace.device)
     spans = operands.spans[pairs]
     thresholds, limits = (spans, spans) if sets is None else _bounds(trace, sets, pairs)
     run = operands.run_length(len(pairs))
@@ -168,9 +171,9 @@ def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list
     sizes = [trace.map.weight.numel() for trace in traces]
     offsets = [sum(sizes[:position]) for position in range(len(sizes))]
     scale = max(trace.scale for trace in traces)
-    device = traces[0].inputs.device
+    device = traces[0].device
     count = partial(_digit_counts, traces, offsets, pattern, scale)
-    rank = torch.full((len(traces[0].inputs),), top_count(fraction, sum(sizes)), dtype=torch.int64, device=device)
+    rank = torch.full((traces[0].sentences,), top_count(fraction, sum(sizes)), dtype=torch.int64, device=device)
     bits = index = torch.zeros_like(rank)
     for shift in (DIGIT_BITS, 0):
         counts = count(bits, shift)
@@ -195,11 +198,9 @@ def _share(whole: int, parts: int) -> int:
 
 def _left_to_tiled(trace: Trace) -> bool:
     """Whether the kernels do not take the trace's type (float64) or size (an index within a map is an int32)."""
-    if trace.inputs.device.type != "cuda" and not kernels.INTERPRETED:
-        raise UsageError(
-            f"the scoring backend 'triton' needs a CUDA device, got {trace.inputs.device.type}; choose 'tiled'."
-        )
-    return torch.float64 in (trace.inputs.dtype, trace.grads.dtype) or trace.map.weight.numel() >= 2**31
+    if trace.device.type != "cuda" and not kernels.INTERPRETED:
+        raise UsageError(f"the scoring backend 'triton' needs a CUDA device, got {trace.device.type}; choose 'tiled'.")
+    return trace.dtype == torch.float64 or trace.map.weight.numel() >= 2**31
 
 
 def _bounds(trace: Trace, sets: ActivatedSets, pairs: Int[Tensor, "pairs 2"]) -> tuple[Tensor, Tensor]:
