@@ -144,7 +144,7 @@ def compare(settings: Settings) -> dict[str, Any]:
         "measured": True,
         "parameters": vars(counts),
         "tokens": tokens_record(pairs, some, settings.batch_tokens),
-        "ours": {**ours.record(memory), "backend": way.scorer(len(pairs))},
+        "ours": {**ours.record(memory), "backend": way.scorer()},
         "floor": floor_record(settings, counts, rounds, pairs, ours),
         **versus(released, released_reason, ours, memory),
         "agreement": agreement(checked, released, ours, chosen),

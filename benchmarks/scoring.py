@@ -40,15 +40,14 @@ class Ours:
     def scores(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
         """Cosine of the two patterns of each pair, layer by layer, [pairs, layers], float64."""
         scores = torch.zeros((len(pairs), len(self.subject.blocks)), dtype=torch.float64)
-        scorer = self.scorer(len(pairs))
+        scorer = self.scorer()
         for batch in plan_batches(pairs, self.batch_tokens):
             scores[list(batch.pairs)] = self._score_batch(batch, scorer)
         return scores
 
-    def scorer(self, pairs: int) -> str:
-        """The backend for that many pairs: the one asked for, or the one a run would choose."""
-        parameters = sum(linear.parameter.numel() for linear in self.subject.maps)
-        return self.backend or default_backend(str(self.subject.device), self.scoring.dtype, float(pairs * parameters))
+    def scorer(self) -> str:
+        """The backend asked for, or the one a run would choose."""
+        return self.backend or default_backend(str(self.subject.device), self.scoring.dtype)
 
     def _score_batch(self, batch: PairBatch, scorer: str) -> Tensor:
         subject, scoring, sides = self.subject, self.scoring, torch.tensor(batch.sides)

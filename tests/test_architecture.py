@@ -36,6 +36,9 @@ FORBIDDEN = {
 }
 """Package -> what it never imports, at the top or inside a function; the empty name stands for all of actsim."""
 
+EXCEPTED = {"actsim/core/scoring/compiler.py": ("pathlib",)}
+"""File -> what it may import all the same: the compiled kernel lies in a cache folder."""
+
 CONFINED = {
     "triton": ("actsim/core/scoring/kernels.py",),
     "mteb": ("actsim/integrations/",),
@@ -115,7 +118,7 @@ def package_of(name: str) -> str:
 def _import_problems(name: str, module: str) -> Iterator[str]:
     package, top = package_of(name), module.split(".")[0]
     for forbidden in (*FORBIDDEN.get(package, ()), *FORBIDDEN[""]):
-        if top == forbidden:
+        if top == forbidden and forbidden not in EXCEPTED.get(name, ()):
             yield f"{package or 'actsim'} never imports {forbidden}"
             break
     if top in CONFINED and not name.startswith(CONFINED[top]):
@@ -196,6 +199,7 @@ def test_a_planted_violation_is_found(tmp_path, name, source, message):
 ALLOWED = {
     "actsim/core/a.py": "import torch\nfrom actsim.config import Scoring\nfrom actsim.core.batch import pad",
     "actsim/core/scoring/kernels.py": "import triton\nfrom . import tiled",
+    "actsim/core/scoring/compiler.py": "from pathlib import Path",
     "actsim/store/b.py": "from actsim import __version__",
     "actsim/pipelines/sts.py": "from actsim.core.batch import pad\nfrom actsim.models.loading import load_model",
     "actsim/registry.py": "from actsim.errors import UsageError",

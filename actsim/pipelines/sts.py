@@ -80,14 +80,13 @@ def prepare(loaded: LoadedModel, pairs: PairSet, scoring: Scoring) -> Job:
 
 
 def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = None) -> None:
-    """Score what the store does not hold yet, part by part; the backend is chosen once, by the whole job's size."""
+    """Score what the store does not hold yet, part by part; the backend is chosen once."""
     import pyarrow as pa
 
     missing = store.missing()
     if not missing:
         return
-    parameters = sum(linear.parameter.numel() for linear in job.loaded.maps)
-    scorer = default_backend(job.loaded.device, job.loaded.dtype, float(len(job.tokens) * parameters))
+    scorer = default_backend(job.loaded.device, job.loaded.dtype)
     LOG.info("scoring backend: %s", scorer)
     store.update_manifest(scorer=scorer)
     within = WithinMemory(job, scorer, store)

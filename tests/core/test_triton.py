@@ -137,7 +137,7 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("device", "found", "expected"), [("cuda", True, "triton"), ("cuda", False, "tiled"), ("cpu", True, "tiled")]
+    ("device", "found", "expected"), [("cuda", True, "triton"), ("cuda", False, "tiled"), ("mps", True, "tiled")]
 )
 def test_the_default_backend(monkeypatch: pytest.MonkeyPatch, device: str, found: bool, expected: str) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if found else None)

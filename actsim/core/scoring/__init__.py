@@ -2,7 +2,7 @@
 
 - ``reference`` materialises every pattern, one sentence at a time: the readable truth.
 - ``tiled`` forms a tile of the patterns of all sentences, reduces it and discards it.
-- ``fused`` is tiled with the reductions compiled into one pass over the tile (CPUs with a C++ compiler).
+- ``fused`` forms and reduces small blocks in registers, by compiled code (CPUs with a C++ compiler).
 - ``triton`` does so in the registers of a CUDA device, without padding and in the model's type (extra ``gpu``).
 
 Functions of a backend (P is a sentence's pattern at one linear map, [d_out, d_in]):
@@ -32,9 +32,6 @@ MOMENTS = ("dot", "square_a", "square_b", "sum_a", "sum_b", "minimum", "count_a"
 tiles, linear maps and devices."""
 
 BACKENDS = ("tiled", "fused", "triton", "reference")
-
-WORTH_COMPILING = 2e9
-"""Pairs x scored parameters from which on compiling, some seconds, is less than what it saves."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +82,19 @@ def backend(name: str) -> ModuleType:
     return importlib.import_module(f"actsim.core.scoring.{name}")
 
 
-def default_backend(device: str, dtype: str = "float32", work: float = 0.0) -> str:
+def default_backend(device: str, dtype: str = "float32") -> str:
     """The backend of a run, chosen once, before its first pass.
 
     Args:
         device: where the model lives, e.g. ``cpu`` or ``cuda:0``.
         dtype: the model's type.
-        work: pairs x scored parameters.
 
     Returns:
-        ``triton`` on CUDA devices where it is installed; ``fused`` on a CPU with a working C++ compiler for a float
-        model and enough work; else ``tiled``.
+        ``triton`` on CUDA devices where it is installed; ``fused`` on a CPU with a working C++ compiler, but for
+        float64; else ``tiled``.
     """
     if device.startswith("cuda"):
         return "triton" if importlib.util.find_spec("triton") is not None else "tiled"
-    if device == "cpu" and dtype != "float64" and work >= WORTH_COMPILING and backend("fused").is_available():
+    if device == "cpu" and dtype != "float64" and backend("fused").is_available():
         return "fused"
     return "tiled"

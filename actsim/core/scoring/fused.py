@@ -1,98 +1,179 @@
-"""The tiled backend with its reductions compiled into one pass over a tile; the same sums up to rounding.
+"""Exact sums on a CPU in one pass: small blocks of Gᵀ X are formed in registers, weighted, reduced and forgotten.
 
-A tile of Gᵀ X is read once: weighted, made absolute, and reduced to the moments of every pair without being written.
-Needs a C++ compiler (``is_available``). Compiling takes some seconds, once per combination of moments, and is cached by
-torch between processes; activated sets are left to the tiled backend.
+The kernel is C++ (``fused.cpp``), compiled at first use, see ``compiler``. It reads every sentence's own rows only, so
+padding costs nothing here, and shares the threads of torch's OpenMP. Products and the sums within a block of a few
+thousand parameters are float32, everything above float64. float64 models are left to ``tiled``, as are the units' sums.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import inspect
 import logging
-import os
-import shutil
-from collections.abc import Callable
+import threading
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor.exc import InductorError
 
-from actsim.core.capture import Trace
+from actsim.core.objectives import widened
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, tiled
-from actsim.core.scoring.tiled import gradient_tiles, neuron_sums, pair_neurons, top_sets
+from actsim.core.scoring.compiler import NotCompiled, compiled
+from actsim.core.scoring.tiled import neuron_sums, pair_neurons, top_sets
+from actsim.core.trace import Trace
+from actsim.errors import UsageError
 
 LOG = logging.getLogger("actsim")
 
 __all__ = ["is_available", "neuron_sums", "pair_moments", "pair_neurons", "top_sets"]
 
+SOURCE = "fused.cpp"
+
+BLOCK_BYTES = 192 * 2**10
+"""Size of a block over all sentences of the batch: with the columns of X it works on, it stays in a core's L2 cache."""
+
+MOST_COLUMNS = 256
+
+
+class Job(ctypes.Structure):
+    """One map and one batch; the twin of Job in fused.cpp."""
+
+    _fields_ = (
+        ("inputs", ctypes.c_void_p),
+        ("grads", ctypes.c_void_p),
+        ("tokens", ctypes.c_void_p),
+        ("start", ctypes.c_void_p),
+        ("sentences", ctypes.c_int64),
+        ("all_tokens", ctypes.c_int64),
+        ("d_in", ctypes.c_int64),
+        ("d_out", ctypes.c_int64),
+        ("weight", ctypes.c_void_p),
+        ("weight_out", ctypes.c_int64),
+        ("weight_in", ctypes.c_int64),
+        ("pairs", ctypes.c_void_p),
+        ("n_pairs", ctypes.c_int64),
+        ("threshold", ctypes.c_void_p),
+        ("tie_limit", ctypes.c_void_p),
+        ("columns", ctypes.c_int64),
+        ("absolute", ctypes.c_int32),
+        ("minima", ctypes.c_int32),
+        ("by_sentence", ctypes.c_void_p),
+        ("by_pair", ctypes.c_void_p),
+        ("scratch", ctypes.c_void_p),
+    )
+
+
+class _Scratch(threading.local):
+    """Working memory of the kernel, used again from map to map; the largest that was needed."""
+
+    floats = torch.empty(0)
+
+    def of(self, size: int) -> Tensor:
+        if self.floats.numel() < size:
+            self.floats = torch.empty(size)
+        return self.floats
+
+
+_SCRATCH = _Scratch()
+
 
 def pair_moments(
     trace: Trace, pairs: Int[Tensor, "pairs 2"], pattern: Pattern, need: Needs, sets: ActivatedSets | None = None
 ) -> Float[Tensor, "pairs moments"]:
-    """The moments of each pair of sentences at one map, float64, in the order of MOMENTS."""
-    if sets is not None:
+    """The moments of each pair of sentences at one map, float64, in the order of MOMENTS.
+
+    Raises:
+        UsageError: the trace does not lie on a CPU, or there is no compiler.
+    """
+    if trace.dtype == torch.float64:
         return tiled.pair_moments(trace, pairs, pattern, need, sets)
+    if trace.device.type != "cpu" or not is_available():
+        raise UsageError("the scoring backend 'fused' needs a CPU and a C++ compiler; choose 'tiled'.")
+    by_sentence, by_pair = _sums(trace, pairs, pattern, need, sets)
     sums = torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64)
-    left, right = (side.contiguous() for side in pairs.unbind(dim=1))
-    reduce = _compiled()
-    for tile in gradient_tiles(trace, pattern):
-        weight = None if tile.weight is None else tile.weight.contiguous()
-        found = reduce(
-            tile.values,
-            weight,
-            left,
-            right,
-            absolute=pattern.absolute,
-            products=need.products,
-            minima=need.minima,
-        )
-        for column, values in found.items():
-            sums[:, column] += values
+    left, right = pairs.unbind(dim=1)
+    wanted = (need.products, need.minima, sets is not None)
+    for kind, columns in enumerate(((1, 2, 0), (3, 4, 5), (6, 7, 8))):
+        if wanted[kind]:
+            of_a, of_b, of_both = columns
+            sums[:, of_a], sums[:, of_b] = by_sentence[left, kind], by_sentence[right, kind]
+            sums[:, of_both] = by_pair[:, kind]
     return sums
 
 
-def reduce_tile(
-    values: Float[Tensor, "sentences rows d_in"],
-    weight: Float[Tensor, "rows d_in"] | None,
-    left: Int[Tensor, " pairs"],
-    right: Int[Tensor, " pairs"],
-    *,
-    absolute: bool,
-    products: bool,
-    minima: bool,
-) -> dict[int, Float[Tensor, " pairs"]]:
-    """Position in MOMENTS -> that moment of each pair within a tile; compiled, one pass over the tile."""
-    patterns = values if weight is None else values * weight
-    if absolute:
-        patterns = patterns.abs()
-    a, b = patterns[left], patterns[right]
-    sums: dict[int, Tensor] = {}
-    if products:
-        sums |= {0: (a * b).sum((1, 2)), 1: (a * a).sum((1, 2)), 2: (b * b).sum((1, 2))}
-    if minima:
-        sums |= {3: a.sum((1, 2)), 4: b.sum((1, 2)), 5: torch.minimum(a, b).sum((1, 2))}
-    return sums
+def _sums(
+    trace: Trace, pairs: Tensor, pattern: Pattern, need: Needs, sets: ActivatedSets | None
+) -> tuple[Float[Tensor, "sentences 3"], Float[Tensor, "pairs 3"]]:
+    """Of every sentence ΣP², ΣP, |S|, and of every pair ΣP_a P_b, Σ min, |S_a ∩ S_b|; those not needed are zero."""
+    library, threads = kernel(), torch.get_num_threads()
+    segments = trace.operands()
+    inputs = [segment.inputs.contiguous() for segment in segments]
+    grads = [segment.grads.contiguous() for segment in segments]
+    weight = widened(trace.map.weight)
+    tokens = np.array(trace.lengths, dtype=np.int64)
+    held = {
+        "inputs": _addresses(inputs),
+        "grads": _addresses(grads),
+        "tokens": tokens,
+        "start": tokens.cumsum() - tokens,
+        "pairs": pairs.contiguous().numpy(),
+        "by_sentence": np.zeros((threads, len(tokens), 3)),
+        "by_pair": np.zeros((threads, len(pairs), 3)),
+    }
+    if sets is not None:
+        held["threshold"] = sets.threshold.float().numpy()
+        held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, weight.numel()).numpy()
+    job = Job(
+        **{name: array.ctypes.data for name, array in held.items()},
+        sentences=len(tokens),
+        all_tokens=tokens.sum(),
+        d_in=weight.shape[1],
+        d_out=weight.shape[0],
+        weight=weight.data_ptr() if pattern.weighted else None,
+        weight_out=weight.stride(0),
+        weight_in=weight.stride(1),
+        n_pairs=len(pairs),
+        columns=_columns(library, len(tokens), weight.shape[1]),
+        absolute=pattern.absolute,
+        minima=need.minima,
+    )
+    scratch = _SCRATCH.of(library.scratch_floats(ctypes.byref(job), threads))
+    job.scratch = scratch.data_ptr()
+    library.pair_sums(ctypes.byref(job), threads)
+    return torch.from_numpy(held["by_sentence"].sum(axis=0)), torch.from_numpy(held["by_pair"].sum(axis=0))
 
 
-@functools.cache
-def _compiled() -> Callable[..., dict[int, Tensor]]:
-    return torch.compile(inspect.unwrap(reduce_tile), dynamic=True)  # without the shape checks that tests wrap around
+def _addresses(rows: list[Tensor]) -> Int[np.ndarray, " sentences"]:
+    """Where each sentence's rows begin."""
+    return np.concatenate(
+        [part.data_ptr() + np.arange(len(part)) * (part.stride(0) * part.element_size()) for part in rows]
+    )
+
+
+def _columns(library: ctypes.CDLL, sentences: int, d_in: int) -> int:
+    """Columns of a block: whole panels, as many as the cache takes and the map has."""
+    panel, rows = library.panel_width(), library.block_rows()
+    fitting = min(MOST_COLUMNS, BLOCK_BYTES // (4 * sentences * rows), d_in + panel - 1)
+    return max(1, fitting // panel) * panel
 
 
 @functools.cache
 def is_available() -> bool:
-    """Whether this machine can compile: tried once on a small tile, and logged where it fails."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        LOG.info("no C++ compiler (%s): scoring without compiled reductions, with the same results", compiler)
-        return False
-    pairs = torch.tensor([0, 2]), torch.tensor([1, 3])
+    """Whether this machine can compile the kernel: tried once, and logged where it cannot."""
     try:
-        _compiled()(torch.ones(4, 3, 40), torch.ones(3, 40), *pairs, absolute=True, products=True, minima=False)
-    except (TorchDynamoException, InductorError) as error:
-        LOG.info("%s cannot compile (%s): scoring without compiled reductions", compiler, type(error).__name__)
+        kernel()
+    except NotCompiled as error:
+        LOG.info("%s: scoring without the compiled kernel, with the same results", error)
         return False
     return True
+
+
+@functools.cache
+def kernel() -> ctypes.CDLL:
+    """The compiled functions; raises NotCompiled where there is no way to have them."""
+    library = ctypes.CDLL(compiled(SOURCE))
+    for name in ("panel_width", "block_rows", "scratch_floats"):
+        getattr(library, name).restype = ctypes.c_int64
+    library.pair_sums.restype = None
+    return library

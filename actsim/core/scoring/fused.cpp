@@ -1,0 +1,244 @@
+// Sums over the patterns |W * G'X| of a batch, formed block by block in registers and cache and never written out.
+// fused.py compiles this file and calls it; g++ and clang++ take it, on any processor with vectors.
+
+#include <cstdint>
+#include <cstring>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int WIDTH = 16, ROWS = 12, VECTORS = 2;
+#elif defined(__AVX__)
+constexpr int WIDTH = 8, ROWS = 6, VECTORS = 2;
+#else
+constexpr int WIDTH = 4, ROWS = 6, VECTORS = 2;
+#endif
+constexpr int64_t PANEL = WIDTH * VECTORS;  // columns of a block are a multiple of it
+constexpr int CHAINS = 4;                   // sums that do not wait for each other
+
+typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef int32_t bits __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+
+vec load(const float *from) { return *reinterpret_cast<const vec *>(from); }
+
+double total(const vec *sums) {
+    double sum = 0;
+    for (int chain = 0; chain < CHAINS; chain++)
+        for (int lane = 0; lane < WIDTH; lane++) sum += sums[chain][lane];
+    return sum;
+}
+
+}  // namespace
+
+extern "C" {
+
+// One map and one batch; the twin of Job in fused.py.
+struct Job {
+    const float *const *inputs, *const *grads;  // of each sentence: [tokens, d_in], [tokens, d_out]
+    const int64_t *tokens, *start;              // of each sentence, and those of all before it
+    int64_t sentences, all_tokens, d_in, d_out;
+    const float *weight;                        // null: the pattern of the gradient alone
+    int64_t weight_out, weight_in;              // its strides
+    const int64_t *pairs;                       // [n_pairs, 2]
+    int64_t n_pairs;
+    const float *threshold;                     // of each sentence's activated set; null: no sets
+    const int64_t *tie_limit;                   // flat index in this map below which a tie belongs
+    int64_t columns;                            // of a block
+    int32_t absolute, minima;
+    double *by_sentence, *by_pair;              // [threads, sentences, 3], [threads, n_pairs, 3]
+    float *scratch;
+};
+
+int64_t panel_width() { return PANEL; }
+int64_t block_rows() { return ROWS; }
+
+}  // extern "C"
+
+namespace {
+
+int64_t round_up(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+
+// X of some columns: sentence after sentence [columns / PANEL][tokens][PANEL], zero beyond d_in.
+void pack_inputs(const Job &job, int64_t first, float *packed) {
+    const int64_t width = job.d_in - first < job.columns ? job.d_in - first : job.columns;
+    for (int64_t s = 0; s < job.sentences; s++) {
+        float *to = packed + job.start[s] * job.columns;
+        for (int64_t t = 0; t < job.tokens[s]; t++) {
+            const float *from = job.inputs[s] + t * job.d_in + first;
+            for (int64_t panel = 0; panel < job.columns; panel += PANEL) {
+                float *own = to + panel * job.tokens[s] + t * PANEL;
+                if (panel + PANEL <= width) std::memcpy(own, from + panel, sizeof(float) * PANEL);
+                else for (int64_t i = 0; i < PANEL; i++) own[i] = panel + i < width ? from[panel + i] : 0;
+            }
+        }
+    }
+}
+
+// G of one sentence, scattered to [blocks of outputs][tokens of all sentences][ROWS], zero beyond d_out.
+void pack_grads(const Job &job, int64_t s, float *packed) {
+    constexpr int64_t TOGETHER = 8;  // tokens, so that reads and writes stay in few pages
+    const int64_t blocks = round_up(job.d_out, ROWS);
+    for (int64_t first = 0; first < job.tokens[s]; first += TOGETHER) {
+        const int64_t last = first + TOGETHER < job.tokens[s] ? first + TOGETHER : job.tokens[s];
+        for (int64_t block = 0; block < blocks; block++) {
+            const int64_t rows = job.d_out - block * ROWS;
+            float *to = packed + (block * job.all_tokens + job.start[s] + first) * ROWS;
+            for (int64_t t = first; t < last; t++, to += ROWS) {
+                const float *from = job.grads[s] + t * job.d_out + block * ROWS;
+                if (rows >= ROWS) std::memcpy(to, from, sizeof(float) * ROWS);
+                else for (int64_t r = 0; r < ROWS; r++) to[r] = r < rows ? from[r] : 0;
+            }
+        }
+    }
+}
+
+// W of a block [columns / PANEL][ROWS][PANEL], zero beyond the map.
+void pack_weight(const Job &job, int64_t first_row, int64_t first_column, float *packed) {
+    for (int64_t panel = 0; panel < job.columns; panel += PANEL)
+        for (int64_t row = first_row; row < first_row + ROWS; row++)
+            for (int64_t i = 0; i < PANEL; i++, packed++) {
+                const int64_t column = first_column + panel + i;
+                if (row >= job.d_out || column >= job.d_in) *packed = 0;
+                else *packed = job.weight ? job.weight[row * job.weight_out + column * job.weight_in] : 1;
+            }
+}
+
+// P of one sentence on ROWS x PANEL parameters, written to the block and added to the sentence's sums.
+template <bool ABSOLUTE, bool SUMS>
+inline __attribute__((always_inline)) void form(
+    const float *x, const float *g, const float *weight, int64_t tokens, float *to, vec *squares, vec *sums) {
+    vec product[ROWS][VECTORS];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) product[r][v] = vec{};
+    for (int64_t t = 0; t < tokens; t++, x += PANEL, g += ROWS) {
+        vec columns[VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) columns[v] = load(x + v * WIDTH);
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < VECTORS; v++) product[r][v] += g[r] * columns[v];
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) {
+            vec pattern = product[r][v] * load(weight + r * PANEL + v * WIDTH);
+            if (ABSOLUTE) pattern = reinterpret_cast<vec>(reinterpret_cast<bits>(pattern) & 0x7fffffff);
+            *reinterpret_cast<vec *>(to + r * PANEL + v * WIDTH) = pattern;
+            squares[(r * VECTORS + v) % CHAINS] += pattern * pattern;
+            if (SUMS) sums[(r * VECTORS + v) % CHAINS] += pattern;
+        }
+}
+
+// The block of every sentence, and its share of the sentences' sums.
+template <bool ABSOLUTE, bool SUMS>
+void form_all(const Job &job, const float *inputs, const float *grads, const float *weight, float *blocks, double *sums) {
+    const int64_t size = ROWS * job.columns;
+    for (int64_t s = 0; s < job.sentences; s++, sums += 3) {
+        vec squares[CHAINS] = {}, plain[CHAINS] = {};
+        const float *x = inputs + job.start[s] * job.columns, *g = grads + job.start[s] * ROWS;
+        for (int64_t panel = 0; panel < job.columns; panel += PANEL)
+            form<ABSOLUTE, SUMS>(x + panel * job.tokens[s], g, weight + panel * ROWS, job.tokens[s],
+                                 blocks + s * size + panel * ROWS, squares, plain);
+        sums[0] += total(squares);
+        if (SUMS) sums[1] += total(plain);
+    }
+}
+
+// Dot product and, with MINIMA, sum of minima of every pair's two blocks.
+template <bool MINIMA> void compare(const Job &job, const float *blocks, double *sums) {
+    const int64_t size = ROWS * job.columns;
+    static_assert(ROWS * VECTORS % CHAINS == 0, "a block is a whole number of chains");
+    for (int64_t pair = 0; pair < job.n_pairs; pair++, sums += 3) {
+        const float *a = blocks + job.pairs[2 * pair] * size, *b = blocks + job.pairs[2 * pair + 1] * size;
+        vec dots[CHAINS] = {}, minima[CHAINS] = {};
+        for (int64_t i = 0; i < size; i += CHAINS * WIDTH)
+#pragma GCC unroll 4
+            for (int chain = 0; chain < CHAINS; chain++) {
+                const vec p = load(a + i + chain * WIDTH), q = load(b + i + chain * WIDTH);
+                dots[chain] += p * q;
+                if (MINIMA) minima[chain] += p < q ? p : q;
+            }
+        sums[0] += total(dots);
+        if (MINIMA) sums[1] += total(minima);
+    }
+}
+
+// Sizes of the activated sets within a block, and of the pairs' intersections.
+void count(const Job &job, int64_t first_row, int64_t first_column, const float *blocks, uint8_t *inside,
+           double *by_sentence, double *by_pair) {
+    const int64_t size = ROWS * job.columns;
+    for (int64_t s = 0; s < job.sentences; s++) {
+        const float threshold = job.threshold[s];
+        int64_t members = 0;
+        for (int64_t i = 0; i < size; i++) {
+            const int64_t row = first_row + i / PANEL % ROWS, column = first_column + i / (PANEL * ROWS) * PANEL + i % PANEL;
+            const float value = blocks[s * size + i];
+            const bool tie = value == threshold && row < job.d_out && column < job.d_in
+                && row * job.d_in + column < job.tie_limit[s];
+            members += inside[s * size + i] = value > threshold || tie;
+        }
+        by_sentence[3 * s + 2] += members;
+    }
+    for (int64_t pair = 0; pair < job.n_pairs; pair++) {
+        const uint8_t *a = inside + job.pairs[2 * pair] * size, *b = inside + job.pairs[2 * pair + 1] * size;
+        int64_t common = 0;
+        for (int64_t i = 0; i < size; i++) common += a[i] & b[i];
+        by_pair[3 * pair + 2] += common;
+    }
+}
+
+int64_t grads_floats(const Job &job) { return round_up(job.d_out, ROWS) * ROWS * job.all_tokens; }
+
+// Inputs, blocks, weight and, in bytes, the membership of the blocks.
+int64_t thread_floats(const Job &job) {
+    const int64_t size = ROWS * job.columns, blocks = job.sentences * size;
+    return job.all_tokens * job.columns + blocks + size + (job.threshold ? round_up(blocks, 4) : 0);
+}
+
+}  // namespace
+
+extern "C" {
+
+int64_t scratch_floats(const Job *job, int threads) { return grads_floats(*job) + threads * thread_floats(*job); }
+
+void pair_sums(const Job *described, int threads) {
+    const Job &job = *described;
+    const int64_t size = ROWS * job.columns;
+    float *grads = job.scratch;
+#pragma omp parallel num_threads(threads)
+    {
+#ifdef _OPENMP
+        const int thread = omp_get_thread_num();
+#else
+        const int thread = 0;
+#endif
+        float *inputs = grads + grads_floats(job) + thread * thread_floats(job);
+        float *blocks = inputs + job.all_tokens * job.columns, *weight = blocks + job.sentences * size;
+        uint8_t *inside = reinterpret_cast<uint8_t *>(weight + size);
+        double *by_sentence = job.by_sentence + thread * job.sentences * 3, *by_pair = job.by_pair + thread * job.n_pairs * 3;
+        const auto form_some = job.absolute ? (job.minima ? form_all<true, true> : form_all<true, false>)
+                                            : (job.minima ? form_all<false, true> : form_all<false, false>);
+        const auto compare_some = job.minima ? compare<true> : compare<false>;
+#pragma omp for schedule(static)
+        for (int64_t s = 0; s < job.sentences; s++) pack_grads(job, s, grads);
+        for (int64_t column = 0; column < job.d_in; column += job.columns) {
+            pack_inputs(job, column, inputs);
+#pragma omp for schedule(static) nowait
+            for (int64_t block = 0; block < round_up(job.d_out, ROWS); block++) {
+                pack_weight(job, block * ROWS, column, weight);
+                form_some(job, inputs, grads + block * job.all_tokens * ROWS, weight, blocks, by_sentence);
+                compare_some(job, blocks, by_pair);
+                if (job.threshold) count(job, block * ROWS, column, blocks, inside, by_sentence, by_pair);
+            }
+        }
+    }
+}
+
+}  // extern "C"
