@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from actsim.core.batch import Batch
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import widened
+from actsim.core.precision import widest_float
 from actsim.errors import ModelError, NumericError
 
 
@@ -101,7 +102,7 @@ class Capture:
             )
         rows, grads, outputs = (self._by_sentence(linear, tensor) for tensor in (inputs, grad, output))
         self._check_finite(linear, "gradient", grads)
-        effect = (widened(grads) * widened(outputs)).abs().sum(dim=(1, 2), dtype=torch.float64)
+        effect = (widened(grads) * widened(outputs)).abs().sum(dim=(1, 2), dtype=widest_float(grads.device))
         self.sensitivity += effect.cpu() / self.scale
         whole = rows.shape[1] == self.batch.input_ids.shape[1]
         valid = self.batch.valid if whole else torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
