@@ -16,6 +16,7 @@ from actsim.core.capture import GradientOverflow, Trace, TraceHandler, capture_l
 from actsim.core.hidden import HiddenStates, capture_hidden
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import Objective, ReadOut, Target
+from actsim.core.precision import to_float64
 from actsim.errors import NumericError
 
 SENSITIVITY_FLOOR = 1e-6
@@ -155,7 +156,7 @@ def _check_values(values: Float[Tensor, " sentences"], batch: Batch) -> None:
 
 def _check_sensitivity(values: Float[Tensor, " sentences"], sensitivity: Tensor, rounding: float, batch: Batch) -> None:
     floor = max(SENSITIVITY_FLOOR, SENSITIVITY_ROUNDINGS * rounding)
-    flat = sensitivity < floor * values.double().abs().cpu()
+    flat = sensitivity < floor * to_float64(values).abs()
     if bool(flat.any()):
         index = int(flat.nonzero()[0])
         raise NumericError(
