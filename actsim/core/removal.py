@@ -18,6 +18,7 @@ from actsim.core.capture import Trace
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import Objective, log_prob, next_token, widened
 from actsim.core.passes import ScoredModel, run_pass
+from actsim.core.precision import to_float64
 from actsim.core.scoring import Pattern
 from actsim.core.scoring.reference import pattern_of
 
@@ -178,7 +179,7 @@ class Sample:
 
     def _estimates(self, trace: Trace, text: int) -> tuple[np.ndarray, np.ndarray]:
         """Estimate and absolute sum of every weight or neuron of one map, float64; one pattern at a time is formed."""
-        terms = pattern_of(trace, text, SIGNED).double().cpu()
+        terms = to_float64(pattern_of(trace, text, SIGNED))
         if self._by_row:
             return terms.sum(dim=1).abs().numpy(), terms.abs().sum(dim=1).numpy()
         estimates = terms.abs().flatten().numpy()
@@ -247,4 +248,4 @@ def _evaluate(
         values = readout(batch, slice(0, texts))
     else:
         values = torch.cat([readout(batch.sentence(text), slice(text, text + 1)) for text in range(texts)])
-    return values.double().cpu().numpy()
+    return to_float64(values).numpy()
