@@ -29,6 +29,7 @@ from actsim.models.adapters import base_model_of, require_peft
 from actsim.models.folder import is_adapter, read_json, reason, transformer_folder, weight_files
 from actsim.models.layers import find_blocks, refuse_quantised_config
 from actsim.models.locate import ModelSource, locate
+from actsim.models.placement import DeviceMap
 
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, pickle.UnpicklingError)
 """What transformers raises for weight files that are damaged, do not fit, or need a package that is missing."""
@@ -136,6 +137,7 @@ def load_weights(
     dtype: torch.dtype | None,
     trust_remote_code: bool,
     allow_unsafe_weights: bool,
+    device_map: DeviceMap | None = None,
 ) -> PreTrainedModel:
     """The model with all its weights, with a language-model head for ``causal``, without any head for ``encoder``.
 
@@ -148,6 +150,7 @@ def load_weights(
             folder,
             config=config,
             dtype=dtype or "auto",
+            device_map=device_map,
             trust_remote_code=trust_remote_code,
             use_safetensors=None if allow_unsafe_weights else True,
             local_files_only=True,

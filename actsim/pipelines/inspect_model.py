@@ -181,7 +181,7 @@ def describe_model(
         architecture=identity["architecture"],
         family=loaded.family,
         dtype=loaded.dtype,
-        device=loaded.device,
+        device=", ".join(loaded.devices),
         pooling=identity["pooling"],
         head=tuple(identity["head"]),
         objective=scoring.objective,

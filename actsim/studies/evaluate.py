@@ -254,6 +254,7 @@ def _record(loaded: LoadedModel, pairs: PairSet, command: Sequence[str] | None) 
         "rows": list(pairs.rows),
         "model_source": {key: value for key, value in loaded.source.items() if key != "folder"},
         "device": loaded.device,
+        "device_map": loaded.device_map,
         "threads": torch.get_num_threads(),
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version(), **versions},
