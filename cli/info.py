@@ -77,7 +77,7 @@ def _check(screen: Screen, loaded: LoadedModel, changes: dict[str, Any], options
     from actsim.pipelines.estimate import check_estimate
 
     texts = options["texts"] or load_pairs("sample", limit=CHECK_SENTENCES, seed=options["seed"]).sentences_a
-    with screen.working("checking the estimate"):
+    with screen.progress("removals", ("measuring", "measured")) as progress:
         return check_estimate(
             loaded,
             texts,
@@ -85,4 +85,5 @@ def _check(screen: Screen, loaded: LoadedModel, changes: dict[str, Any], options
             weights_per_layer=options["weights"],
             neurons_per_layer=options["neurons"],
             rng=np.random.default_rng(options["seed"]),
+            progress=progress,
         ).to_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,7 @@ def measure_removals(
     weights_per_layer: int,
     neurons_per_layer: int,
     rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Removal], list[Removal]]:
     """Draw weights and neurons of every layer, estimate their removal from one gradient, and measure it one by one.
 
@@ -87,6 +89,7 @@ def measure_removals(
         weights_per_layer: sample size, see ``Sample``.
         neurons_per_layer: sample size.
         rng: draws the samples.
+        progress: told of every removal that is measured, and of how many there are.
 
     Returns:
         The weights and the neurons, in the order of maps and units.
@@ -104,14 +107,20 @@ def measure_removals(
     readout = _fixed_readout(target, objective, result.readout.top_token)
     unchanged = _evaluate(target, batch, readout)
 
+    drawn_samples = [sample.drawn() for sample in samples]
+    total, done = sum(map(len, drawn_samples)), itertools.count()
+    report = progress or (lambda _done, _total: None)
+    report(next(done), total)
+
     def measure(drawn: Drawn) -> Removal:
         with removed(drawn.linear, drawn.row, drawn.column):
             change = np.abs(_evaluate(target, batch, readout) - unchanged)
+        report(next(done), total)
         return Removal(
             drawn.linear, drawn.row, drawn.column, drawn.estimate, drawn.absolute_sum, change, readouts=unchanged
         )
 
-    weights, neurons = ([measure(drawn) for drawn in sample.drawn()] for sample in samples)
+    weights, neurons = ([measure(drawn) for drawn in sample] for sample in drawn_samples)
     return weights, neurons
 
 
