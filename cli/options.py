@@ -14,6 +14,8 @@ from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.errors import UsageError
 from actsim.models.locate import DEFAULT_MODEL
 
+from .bands import BandForm
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
 
@@ -260,6 +262,7 @@ tokens = option(
 layers = option(
     "--layers",
     section=STATISTICS,
+    type=BandForm(),
     default="deep",
     metavar="BAND",
     help="Headline band: all, deep (the upper half), last, last:4, 21-30, or 3,5,6.",

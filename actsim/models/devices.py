@@ -29,15 +29,15 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError:
         raise UsageError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps.") from None
     if device.type not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"device {name!r} is not supported; allowed: auto, cpu, cuda, cuda:N, mps.")
+        raise UsageError(f"--device {name} is not supported; allowed: auto, cpu, cuda, cuda:N, mps.")
     count = _count(device.type)
     if device.type == "mps" and not count:
         why = (
             "the system has no usable Metal device" if torch.backends.mps.is_built() else "this torch is built without"
         )
-        raise UsageError(f"device 'mps': {why} (macOS on Apple silicon is needed); use auto or cpu.")
+        raise UsageError(f"--device mps: {why} (macOS on Apple silicon is needed); use auto or cpu.")
     if (device.index or 0) >= count:
-        raise UsageError(f"device {name!r}: this machine has {count} such device(s); use auto or cpu.")
+        raise UsageError(f"--device {name}: this machine has {count} such device(s); use auto or cpu.")
     return device
 
 
@@ -52,7 +52,7 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype | None:
     if name not in DTYPES:
         raise UsageError(f"unknown dtype {name!r}; allowed: {', '.join(DTYPES)}.")
     if name == "float64" and widest_float(device) != torch.float64:
-        raise UsageError(f"dtype float64 does not exist on {device.type}; use --device cpu.")
+        raise UsageError(f"--dtype float64 does not exist on {device.type}; use --device cpu.")
     return DTYPES[name]
 
 

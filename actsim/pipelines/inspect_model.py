@@ -166,7 +166,7 @@ def describe_model(
     """
     scoring = scoring or loaded.default_scoring()
     if tokens_per_sentence < 1:
-        raise UsageError(f"tokens_per_sentence must be at least 1, got {tokens_per_sentence}.")
+        raise UsageError(f"--tokens must be at least 1, got {tokens_per_sentence}.")
     flops, memory = estimate_costs(loaded, scoring, min(tokens_per_sentence, scoring.max_tokens))
     identity = loaded.identity()
     layers = tuple(_describe_layers(loaded))

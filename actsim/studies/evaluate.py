@@ -65,9 +65,9 @@ class Statistics:
     def __post_init__(self) -> None:
         """Refuse before anything is scored what the bootstrap would refuse after it."""
         if self.resamples < 1:
-            raise UsageError(f"resamples must be at least 1, got {self.resamples}; 2000 is usual.")
+            raise UsageError(f"--resamples must be at least 1, got {self.resamples}; 2000 is usual.")
         if not 0 < self.level < 1:
-            raise UsageError(f"the level of an interval must be between 0 and 1, got {self.level}; 0.95 is usual.")
+            raise UsageError(f"--level must be between 0 and 1, got {self.level}; 0.95 is usual.")
         if self.seed < 0:
             raise UsageError(f"the seed must be at least 0, got {self.seed}.")
 
