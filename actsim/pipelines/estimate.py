@@ -139,10 +139,7 @@ def check_estimate(
         progress=progress,
     )
     rounding = float(torch.finfo(loaded.maps[0].parameter.dtype).eps)
-    layers = [
-        _layer_estimate(layer, _of_layer(weights, layer), _of_layer(neurons, layer), rounding)
-        for layer in range(1, loaded.n_layers + 1)
-    ]
+    layers = _layer_estimates(loaded.n_layers, weights, neurons, rounding)
     overall = _layer_estimate(None, weights, neurons, rounding)
     return EstimateCheck(
         objective=scoring.objective,
@@ -150,7 +147,7 @@ def check_estimate(
         texts=len(texts),
         weights_per_layer=weights_per_layer,
         neurons_per_layer=neurons_per_layer,
-        layers=tuple(layers),
+        layers=layers,
         overall=overall,
         notes=tuple(_notes(loaded, scoring, overall)),
     )
@@ -190,6 +187,15 @@ def _notes(loaded: LoadedModel, scoring: Scoring, overall: LayerEstimate) -> Ite
             f"{lost} of {overall.weights.n} changes by single weights are within the rounding of D in "
             f"{loaded.dtype}{advice}"
         )
+
+
+def _layer_estimates(
+    n_layers: int, weights: Sequence[Removal], neurons: Sequence[Removal], rounding: float
+) -> tuple[LayerEstimate, ...]:
+    return tuple(
+        _layer_estimate(layer, _of_layer(weights, layer), _of_layer(neurons, layer), rounding)
+        for layer in range(1, n_layers + 1)
+    )
 
 
 def _layer_estimate(
