@@ -65,30 +65,30 @@ class Scoring:
             raise UsageError(f"a measure is given twice: {', '.join(self.measures)}.")
         if self.pattern.startswith("signed") and self.measures != ("cosine",):
             raise UsageError(
-                f"pattern {self.pattern!r} allows the measure cosine only, got {', '.join(self.measures)}; "
+                f"--pattern {self.pattern} allows the measure cosine only, got {', '.join(self.measures)}; "
                 "the others are defined for absolute patterns."
             )
         self._check_thresholds()
         for name in ("max_tokens", "batch_tokens"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}.")
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
 
     def _check_thresholds(self) -> None:
         sets = [measure for measure in self.measures if measure in SET_MEASURES]
         if self.gamma is not None and self.top_fraction is not None:
-            raise UsageError("gamma and top_fraction exclude each other; give one of them.")
+            raise UsageError("--gamma and --top-fraction exclude each other; give one of them.")
         if not sets:
             if self.gamma is not None or self.top_fraction is not None:
                 raise UsageError(
-                    "gamma and top_fraction act on the measures jaccard and overlap; ask for one of those."
+                    "--gamma and --top-fraction act on the measures jaccard and overlap; ask for one of those."
                 )
             return
         if self.gamma is None and self.top_fraction is None:
             object.__setattr__(self, "top_fraction", DEFAULT_TOP_FRACTION)
         if self.gamma is not None and not (self.gamma >= 0 and self.gamma < float("inf")):
-            raise UsageError(f"gamma must be a finite number of at least 0, got {self.gamma}.")
+            raise UsageError(f"--gamma must be a finite number of at least 0, got {self.gamma}.")
         if self.top_fraction is not None and not 0 < self.top_fraction <= 1:
-            raise UsageError(f"top_fraction must be in (0, 1], got {self.top_fraction}.")
+            raise UsageError(f"--top-fraction must be in (0, 1], got {self.top_fraction}.")
 
     @property
     def absolute(self) -> bool:

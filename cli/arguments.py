@@ -19,12 +19,28 @@ if TYPE_CHECKING:
 
 Options = Mapping[str, Any]
 
-_LOADING = ("revision", "family", "device", "dtype", "max_tokens", "trust_remote_code", "allow_unsafe_weights")
+_LOADING = (
+    "revision",
+    "family",
+    "device",
+    "device_map",
+    "dtype",
+    "max_tokens",
+    "trust_remote_code",
+    "allow_unsafe_weights",
+)
 _SCORING = ("objective", "pattern", "measures", "gamma", "top_fraction", "batch_tokens")
 
 
 def load(screen: Screen, name: str, options: Options) -> LoadedModel:
     """The model, loaded as the options say, and a remark on which copy of it that is."""
+    loaded = load_silently(screen, name, options)
+    screen.say(f"{loaded.source['note']}; {loaded.family}, {loaded.dtype} on {', '.join(loaded.devices)}")
+    return loaded
+
+
+def load_silently(screen: Screen, name: str, options: Options) -> LoadedModel:
+    """The model, for a command whose result says which copy of it that is."""
     with screen.working(f"loading {name}"):
         import torch
 
@@ -32,9 +48,7 @@ def load(screen: Screen, name: str, options: Options) -> LoadedModel:
 
         if options["threads"] is not None:
             torch.set_num_threads(options["threads"])
-        loaded = load_model(name, **{key: options[key] for key in _LOADING})
-    screen.say(f"{loaded.source['note']}; {loaded.family}, {loaded.dtype} on {loaded.device}")
-    return loaded
+        return load_model(name, **{key: options[key] for key in _LOADING})
 
 
 def scoring_changes(options: Options) -> dict[str, Any]:

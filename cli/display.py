@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("actsim")
 
+PAIR_STAGES = ("scoring", "summing up")
+"""What goes on while there are pairs left, and after the last one."""
+
 
 class Interrupted(ActsimError):
     """Ctrl-C: says what is kept."""
@@ -100,10 +103,13 @@ class Screen:
             yield
 
     @contextmanager
-    def progress(self) -> Iterator[PairProgress]:
-        """What is to be told of pairs done and their total; it draws a bar where something that moves may be drawn."""
+    def progress(self, unit: str = "pairs", stages: tuple[str, str] = PAIR_STAGES) -> Iterator[PairProgress]:
+        """What is to be told of units done and their total; it draws a bar where something that moves may be drawn.
+
+        ``stages`` are what goes on while there are units left, and after the last one.
+        """
         if not self.moves:
-            yield PairProgress(self, None)
+            yield PairProgress(self, None, unit, stages)
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -112,13 +118,13 @@ class Screen:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("pairs"),
+            TextColumn(unit),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
         )
         with Progress(*columns, console=Console(stderr=True), expand=True, transient=True) as bar:
-            yield PairProgress(self, bar)
+            yield PairProgress(self, bar, unit, stages)
 
     def show(self, result: RenderableType, document: Mapping[str, Any]) -> None:
         """The result on stdout: ``document`` with --json, else ``result``."""
@@ -139,11 +145,13 @@ class Screen:
 
 
 class PairProgress:
-    """Follows the pairs of a run, or of several one after the other, as ``evaluate`` reports them."""
+    """Follows the pairs of a run, or of several one after the other, as ``evaluate`` reports them; or other units."""
 
-    def __init__(self, screen: Screen, bar: Progress | None) -> None:
-        self._screen = screen
-        self._bar = bar
+    def __init__(
+        self, screen: Screen, bar: Progress | None, unit: str = "pairs", stages: tuple[str, str] = PAIR_STAGES
+    ) -> None:
+        self._screen, self._bar = screen, bar
+        self._unit, self._stages = unit, stages
         self._task: TaskID | None = None
         self._begun = (0, 0.0)
         self._last: tuple[int, int] | None = None
@@ -154,7 +162,7 @@ class PairProgress:
             self._begin(done, total)
         self._last = (done, total)
         if self._bar is not None and self._task is not None:
-            description = "scoring" if done < total else "summing up"
+            description = self._stages[0] if done < total else self._stages[1]
             self._bar.update(self._task, completed=done, description=description, rate=self._rate(done))
 
     def _begin(self, done: int, total: int) -> None:
@@ -164,10 +172,10 @@ class PairProgress:
         if self._bar is not None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
-            self._task = self._bar.add_task("scoring", total=total, completed=done, rate="")
+            self._task = self._bar.add_task(self._stages[0], total=total, completed=done, rate="")
 
     def _rate(self, done: int) -> str:
-        """Pairs per second since the run was begun; those that were there already do not count."""
+        """Units per second since the run was begun; those that were there already do not count."""
         before, start = self._begun
         seconds = time.monotonic() - start
-        return f"{(done - before) / seconds:.1f} pairs/s" if done > before and seconds > 0 else ""
+        return f"{(done - before) / seconds:.1f} {self._unit}/s" if done > before and seconds > 0 else ""

@@ -63,6 +63,10 @@ def evaluate_command(ctx: click.Context, dataset: str | None, **options: Any) ->
         raise UsageError(f"no data set given; known: {', '.join(BENCHMARKS)}, or a path to a file ({ENDINGS}).")
     if options["select_on"] is not None and shared.was_given(ctx, "--layers"):
         raise UsageError("--layers and --select-on exclude each other: the latter chooses the band; give one of them.")
+    if options["out"] is not None:
+        from actsim.store.writing import check_directory
+
+        check_directory(Path(options["out"]))
     changes = scoring_changes(options)
     pairs, selection_pairs = load_evaluated_pairs(dataset, options)
     check_objective(changes)

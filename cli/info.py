@@ -10,7 +10,7 @@ import click
 from actsim.models.locate import DEFAULT_MODEL
 
 from . import options as shared
-from .arguments import Options, check_objective, load, scoring_changes, scoring_for
+from .arguments import Options, check_objective, load_silently, scoring_changes, scoring_for
 from .display import Screen
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def info_command(ctx: click.Context, model: str, **options: Any) -> None:
     shared.refuse_without(ctx, "--check-estimate", ["--text", "--weights", "--neurons", "--seed"])
     changes = scoring_changes(options)
     check_objective(changes)
-    loaded = load(screen, model, options)
+    loaded = load_silently(screen, model, options)
     from actsim.pipelines.inspect_model import describe_model
     from actsim.report.terminal import model_report
 
@@ -64,7 +64,7 @@ def info_command(ctx: click.Context, model: str, **options: Any) -> None:
     document = description.to_dict()
     if options["check_estimate"]:
         if options["dtype"] is None:
-            loaded = load(screen, model, {**options, "dtype": CHECK_DTYPE})
+            loaded = load_silently(screen, model, {**options, "dtype": CHECK_DTYPE})
         document["estimate_check"] = _check(screen, loaded, changes, options)
     screen.show(model_report(document, runs), document)
 
@@ -77,7 +77,7 @@ def _check(screen: Screen, loaded: LoadedModel, changes: dict[str, Any], options
     from actsim.pipelines.estimate import check_estimate
 
     texts = options["texts"] or load_pairs("sample", limit=CHECK_SENTENCES, seed=options["seed"]).sentences_a
-    with screen.working("checking the estimate"):
+    with screen.progress("removals", ("measuring", "measured")) as progress:
         return check_estimate(
             loaded,
             texts,
@@ -85,4 +85,5 @@ def _check(screen: Screen, loaded: LoadedModel, changes: dict[str, Any], options
             weights_per_layer=options["weights"],
             neurons_per_layer=options["neurons"],
             rng=np.random.default_rng(options["seed"]),
+            progress=progress,
         ).to_dict()

@@ -14,6 +14,8 @@ from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.errors import UsageError
 from actsim.models.locate import DEFAULT_MODEL
 
+from .bands import BandForm
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
 
@@ -167,6 +169,12 @@ family = option(
     help="Load as causal or encoder; by default as the model's own files say.",
 )
 device = option("--device", section=MODEL, default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
+device_map = option(
+    "--device-map",
+    section=MODEL,
+    metavar="LAYOUT",
+    help="Spread a model over all devices: auto (evenly) or sequential (one device after the other).",
+)
 dtype = option(
     "--dtype",
     section=MODEL,
@@ -254,6 +262,7 @@ tokens = option(
 layers = option(
     "--layers",
     section=STATISTICS,
+    type=BandForm(),
     default="deep",
     metavar="BAND",
     help="Headline band: all, deep (the upper half), last, last:4, 21-30, or 3,5,6.",
@@ -358,7 +367,7 @@ verbose = option(
 
 data_options = together(split, limit, first, columns, data_dir, release, data_revision)
 loading_options = together(
-    revision, family, device, dtype, max_tokens, threads, trust_remote_code, allow_unsafe_weights
+    revision, family, device, device_map, dtype, max_tokens, threads, trust_remote_code, allow_unsafe_weights
 )
 pattern_options = together(objective, pattern, measure, gamma, top_fraction)
 display_options = together(as_json, quiet, verbose)

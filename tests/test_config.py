@@ -134,10 +134,10 @@ def test_differences_are_empty_exactly_when_the_json_is_equal(old, new):
         ({"measures": ("jaccard",), "gamma": -1.0}, "gamma must be"),
         ({"measures": ("jaccard",), "gamma": float("nan")}, "gamma must be"),
         ({"measures": ("overlap",), "gamma": float("inf")}, "gamma must be"),
-        ({"measures": ("overlap",), "top_fraction": 0.0}, r"top_fraction must be in \(0, 1\]"),
-        ({"measures": ("overlap",), "top_fraction": 1.5}, r"top_fraction must be in \(0, 1\]"),
-        ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
-        ({"batch_tokens": -5}, "batch_tokens must be at least 1, got -5"),
+        ({"measures": ("overlap",), "top_fraction": 0.0}, r"--top-fraction must be in \(0, 1\]"),
+        ({"measures": ("overlap",), "top_fraction": 1.5}, r"--top-fraction must be in \(0, 1\]"),
+        ({"max_tokens": 0}, "--max-tokens must be at least 1, got 0"),
+        ({"batch_tokens": -5}, "--batch-tokens must be at least 1, got -5"),
     ],
 )
 def test_impossible_scoring_is_a_usage_error_of_one_line(options, message):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from actsim.core.batch import Batch
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import widened
+from actsim.core.precision import to_float64
 from actsim.core.trace import Segment, Trace, TraceHandler
 from actsim.errors import ModelError, NumericError
 
@@ -83,7 +84,8 @@ class Capture:
             NumericError: an output or a read-out is not finite; names the sentence and the first such module.
         """
         sums, self._outputs = self._outputs, []
-        if sums and not bool(torch.stack([own for _, own in sums]).isfinite().all()):
+        first = sums[0][1].device if sums else None
+        if sums and not bool(torch.stack([own.to(first) for _, own in sums]).isfinite().all()):
             linear, own = next(entry for entry in sums if not bool(entry[1].isfinite().all()))
             raise self._not_finite(linear, "output", own, NumericError)
         if not bool(values.isfinite().all()):
@@ -91,7 +93,7 @@ class Capture:
             raise NumericError(
                 f"{self.batch.labels[index]}: the read-out D is {float(values[index])}; use --dtype float32."
             )
-        self._floor = self.sensitivity_floor * values.double().abs().cpu()
+        self._floor = self.sensitivity_floor * to_float64(values).abs()
 
     def check_sensitivity(self, values: Float[Tensor, " sentences"]) -> None:
         """To be called after the backward pass.
@@ -121,7 +123,7 @@ class Capture:
             kind = GradientOverflow if grads.dtype == torch.float16 else NumericError
             raise self._not_finite(linear, "gradient", sums, kind)
         if bool((self._sensitivity < self._floor).any()):
-            self._sensitivity += _sums((widened(grads) * widened(outputs)).abs_()).double().cpu() / self.scale
+            self._sensitivity += to_float64(_sums((widened(grads) * widened(outputs)).abs_())) / self.scale
         whole = rows.shape[1] == self.batch.input_ids.shape[1]
         uses = self._arrived.setdefault(key, [])
         uses.append(Segment(rows, grads, self.batch.sizes if whole else (rows.shape[1],) * len(rows)))

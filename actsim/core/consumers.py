@@ -11,6 +11,7 @@ from torch import Tensor
 
 from actsim.config import Scoring
 from actsim.core.linears import LinearMap
+from actsim.core.precision import to_float64
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, backend
 from actsim.core.trace import Trace, unused
 from actsim.errors import NumericError
@@ -154,7 +155,7 @@ class NeuronSums:
     def __call__(self, trace: Trace) -> None:
         """Take one trace."""
         rows, columns = self._backend.neuron_sums(trace, self._pattern)
-        self.sums[trace.map.name] = (rows.double().cpu(), columns.double().cpu())
+        self.sums[trace.map.name] = (to_float64(rows), to_float64(columns))
 
 
 class PairNeurons:
@@ -167,7 +168,7 @@ class PairNeurons:
     def __call__(self, trace: Trace) -> None:
         """Take one trace."""
         rows, columns = self._backend.pair_neurons(trace, self._pairs, self._pattern)
-        self.sums[trace.map.name] = (rows.double().cpu(), columns.double().cpu())
+        self.sums[trace.map.name] = (to_float64(rows), to_float64(columns))
 
 
 def _distinct_maps(maps: Sequence[LinearMap]) -> dict[int, list[LinearMap]]:

@@ -50,8 +50,9 @@ def capture_hidden(blocks: Sequence[nn.Module], batch: Batch) -> Iterator[Hidden
     def pool(block: int, _module: nn.Module, _args: Any, output: Any) -> None:
         hidden = widened((output[0] if isinstance(output, tuple) else output).detach())
         hidden = hidden.reshape(*batch.input_ids.shape, hidden.shape[-1])
-        states.mean[block] = (hidden * mask.to(hidden.dtype)).sum(dim=1) / mask.sum(dim=1)
-        states.last[block] = hidden[rows, last]
+        own = mask.to(hidden)
+        states.mean[block] = (hidden * own).sum(dim=1) / own.sum(dim=1)
+        states.last[block] = hidden[rows.to(hidden.device), last.to(hidden.device)]
 
     handles = []
     try:

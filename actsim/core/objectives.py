@@ -106,7 +106,11 @@ def _last_logits(target: Target, batch: Batch) -> Float[Tensor, "sentences vocab
     """Logits at each sentence's last own token."""
     rows = torch.arange(len(batch.labels), device=batch.input_ids.device)
     last = batch.lengths - 1
-    return _logits(target, batch, lambda hidden: hidden[rows, last].unsqueeze(1)).squeeze(1)
+
+    def at_the_end(hidden: Tensor) -> Tensor:
+        return hidden[rows.to(hidden.device), last.to(hidden.device)].unsqueeze(1)
+
+    return _logits(target, batch, at_the_end).squeeze(1)
 
 
 def _top(logits: Float[Tensor, "sentences vocabulary"]) -> tuple[Tensor, Tensor]:
@@ -152,9 +156,14 @@ def nll(target: Target, batch: Batch) -> ReadOut:
                 f"{label}: one token only, and the objective nll needs two; use the objective next-token."
             )
     sentence, position = batch.valid[:, 1:].nonzero(as_tuple=True)
-    logits = _logits(target, batch, lambda hidden: hidden[sentence, position].unsqueeze(0)).squeeze(0)
-    token_nll = torch.nn.functional.cross_entropy(logits, batch.input_ids[sentence, position + 1], reduction="none")
-    values = token_nll.new_zeros(len(batch.labels)).index_add(0, sentence, token_nll)
+    following = batch.input_ids[sentence, position + 1]
+
+    def predicting(hidden: Tensor) -> Tensor:
+        return hidden[sentence.to(hidden.device), position.to(hidden.device)].unsqueeze(0)
+
+    logits = _logits(target, batch, predicting).squeeze(0)
+    token_nll = torch.nn.functional.cross_entropy(logits, following.to(logits.device), reduction="none")
+    values = token_nll.new_zeros(len(batch.labels)).index_add(0, sentence.to(logits.device), token_nll)
     return ReadOut(values)
 
 
@@ -166,5 +175,5 @@ def embedding_norm(target: Target, batch: Batch) -> ReadOut:
             "use the objective next-token or nll, or load it as an encoder."
         )
     hidden = target.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
-    pooled = target.pooling(widened(hidden), batch.attention_mask)
+    pooled = target.pooling(widened(hidden), batch.attention_mask.to(hidden.device))
     return ReadOut(torch.linalg.vector_norm(pooled, dim=1), pooled=pooled.detach())

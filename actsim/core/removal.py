@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from actsim.core.batch import Batch
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import Objective, log_prob, next_token, widened
 from actsim.core.passes import ScoredModel, run_pass
+from actsim.core.precision import to_float64
 from actsim.core.scoring import Pattern
 from actsim.core.scoring.reference import pattern_of
 from actsim.core.trace import Trace
@@ -76,6 +78,7 @@ def measure_removals(
     weights_per_layer: int,
     neurons_per_layer: int,
     rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Removal], list[Removal]]:
     """Draw weights and neurons of every layer, estimate their removal from one gradient, and measure it one by one.
 
@@ -86,6 +89,7 @@ def measure_removals(
         weights_per_layer: sample size, see ``Sample``.
         neurons_per_layer: sample size.
         rng: draws the samples.
+        progress: told of every removal that is measured, and of how many there are.
 
     Returns:
         The weights and the neurons, in the order of maps and units.
@@ -103,14 +107,20 @@ def measure_removals(
     readout = _fixed_readout(target, objective, result.readout.top_token)
     unchanged = _evaluate(target, batch, readout)
 
+    drawn_samples = [sample.drawn() for sample in samples]
+    total, done = sum(map(len, drawn_samples)), itertools.count()
+    report = progress or (lambda _done, _total: None)
+    report(next(done), total)
+
     def measure(drawn: Drawn) -> Removal:
         with removed(drawn.linear, drawn.row, drawn.column):
             change = np.abs(_evaluate(target, batch, readout) - unchanged)
+        report(next(done), total)
         return Removal(
             drawn.linear, drawn.row, drawn.column, drawn.estimate, drawn.absolute_sum, change, readouts=unchanged
         )
 
-    weights, neurons = ([measure(drawn) for drawn in sample.drawn()] for sample in samples)
+    weights, neurons = ([measure(drawn) for drawn in sample] for sample in drawn_samples)
     return weights, neurons
 
 
@@ -178,7 +188,7 @@ class Sample:
 
     def _estimates(self, trace: Trace, text: int) -> tuple[np.ndarray, np.ndarray]:
         """Estimate and absolute sum of every weight or neuron of one map, float64; one pattern at a time is formed."""
-        terms = pattern_of(trace, text, SIGNED).double().cpu()
+        terms = to_float64(pattern_of(trace, text, SIGNED))
         if self._by_row:
             return terms.sum(dim=1).abs().numpy(), terms.abs().sum(dim=1).numpy()
         estimates = terms.abs().flatten().numpy()
@@ -247,4 +257,4 @@ def _evaluate(
         values = readout(batch, slice(0, texts))
     else:
         values = torch.cat([readout(batch.part(text, text + 1), slice(text, text + 1)) for text in range(texts)])
-    return values.double().cpu().numpy()
+    return to_float64(values).numpy()

@@ -67,8 +67,9 @@ def checked_pairs(
         score_range: lowest and highest possible gold score, where they are declared.
 
     Raises:
-        DataError: fewer than 3 rows; an empty or missing sentence; a gold score that is missing, not a finite number,
-            out of range, or the same in all rows. Names the first row concerned.
+        DataError: fewer than 3 rows; an empty or missing sentence, or one with a NUL character; a gold score that is
+            missing, not a finite number, out of range, or the same in all rows; an id that two rows have. Names the
+            first row concerned.
     """
     total = len(table)
     if total < MIN_PAIRS:
@@ -82,6 +83,7 @@ def checked_pairs(
         texts_b.append(_text(table, row, "b", chosen["b"]))
         gold[row] = _number(table, row, chosen["gold"])
         ids.append(_identifier(table, row, chosen["id"]) if "id" in chosen else str(row))
+    _refuse_repeated(table, ids, chosen.get("id"))
     if score_range is not None:
         _check_range(table, gold, chosen["gold"], score_range)
     if gold.min() == gold.max():
@@ -98,6 +100,10 @@ def _text(table: Table, row: int, role: str, column: str) -> str:
         if any("\ud800" <= character <= "\udfff" for character in value):
             raise DataError(
                 f"{table.where(row)}: the {ROLES[role]} (column {column!r}) has half of a surrogate pair; correct it."
+            )
+        if "\0" in value:
+            raise DataError(
+                f"{table.where(row)}: the {ROLES[role]} (column {column!r}) has a NUL character; remove it."
             )
         return value
     state = "missing" if value is None else "empty" if isinstance(value, str) else f"not text but {_kind(value)}"
@@ -123,6 +129,17 @@ def _identifier(table: Table, row: int, column: str) -> str:
     if value is None or value == "":
         raise DataError(f"{table.where(row)}: the id (column {column!r}) is missing; fill it or rename the column.")
     return str(value)
+
+
+def _refuse_repeated(table: Table, ids: Sequence[str], column: str | None) -> None:
+    """DataError for an id that two rows have: a message or a result that names it would mean either."""
+    first: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if first.setdefault(name, row) != row:
+            raise DataError(
+                f"{table.where(row)}: the id {name!r} (column {column!r}) is that of data row {first[name] + 1} "
+                "already; make the ids unique, or rename the column to number the rows instead."
+            )
 
 
 def _kind(value: object) -> str:

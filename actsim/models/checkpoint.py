@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
@@ -26,12 +27,27 @@ from transformers.utils import logging as transformers_logging
 
 from actsim.errors import ModelError, UsageError
 from actsim.models.adapters import base_model_of, require_peft
-from actsim.models.folder import is_adapter, read_json, reason, transformer_folder, weight_files
+from actsim.models.folder import is_adapter, read_object, reason, transformer_folder, weight_files
 from actsim.models.layers import find_blocks, refuse_quantised_config
 from actsim.models.locate import ModelSource, locate
+from actsim.models.placement import DeviceMap
 
-UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, pickle.UnpicklingError)
-"""What transformers raises for weight files that are damaged, do not fit, or need a package that is missing."""
+MALFORMED = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+    StrictDataclassError,
+)
+"""What transformers raises for a configuration with values that are impossible or of another type, or that needs a
+package that is missing."""
+
+UNREADABLE = (*MALFORMED, RuntimeError, SafetensorError, pickle.UnpicklingError)
+"""The same for weight files that are damaged or do not fit."""
 
 
 def decide_family(config: PretrainedConfig, *, is_sentence_model: bool, requested: str | None) -> tuple[str, str]:
@@ -49,7 +65,7 @@ def decide_family(config: PretrainedConfig, *, is_sentence_model: bool, requeste
         )
     decoder = is_decoder(config)
     if requested == "causal" and not decoder:
-        raise UsageError(f"family causal: {config.model_type} is not a decoder; use family encoder, or leave it out.")
+        raise UsageError(f"--family causal: {config.model_type} is not a decoder; use family encoder, or leave it out.")
     usual = "causal" if decoder and not is_sentence_model else "encoder"
     family = requested or usual
     return family, f"loaded as {family} on request; by its files it is {usual}" if family != usual else ""
@@ -115,7 +131,7 @@ def load_config(folder: Path, name: str, trust_remote_code: bool) -> PretrainedC
     Raises:
         ModelError: not readable, of a model with code of its own that is not trusted, or of a quantised model.
     """
-    raw = read_json(folder / "config.json")
+    raw = read_object(folder / "config.json")
     if "auto_map" in raw and raw.get("model_type") not in CONFIG_MAPPING and not trust_remote_code:
         raise ModelError(
             f"{name}: the model comes with its own code, which would be run; "
@@ -123,7 +139,7 @@ def load_config(folder: Path, name: str, trust_remote_code: bool) -> PretrainedC
         )
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except MALFORMED as error:
         raise ModelError(f"{name}: config.json cannot be read: {reason(error)}") from error
     refuse_quantised_config(config, name)
     return config
@@ -136,6 +152,7 @@ def load_weights(
     dtype: torch.dtype | None,
     trust_remote_code: bool,
     allow_unsafe_weights: bool,
+    device_map: DeviceMap | None = None,
 ) -> PreTrainedModel:
     """The model with all its weights, with a language-model head for ``causal``, without any head for ``encoder``.
 
@@ -148,10 +165,12 @@ def load_weights(
             folder,
             config=config,
             dtype=dtype or "auto",
+            device_map=device_map,
             trust_remote_code=trust_remote_code,
             use_safetensors=None if allow_unsafe_weights else True,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, by name
         )
     except UNREADABLE as error:
         raise ModelError(f"{folder.name}: the weights cannot be loaded: {reason(error)}") from error
@@ -161,6 +180,12 @@ def load_weights(
 
 def _check_weights(model: PreTrainedModel, info: dict[str, Any], name: str) -> None:
     """No parameter that reaches the read-out may be random, and no weight of a block may have been dropped."""
+    if info["mismatched_keys"]:
+        key, found, expected = min(info["mismatched_keys"])
+        raise ModelError(
+            f"{name}: weights of other sizes than config.json says: {len(info['mismatched_keys'])}, first {key}: "
+            f"{list(found)} in the files, {list(expected)} expected. Fetch the model again."
+        )
     parameters = {key for key, _ in model.named_parameters()}
     missing = sorted(key for key in info["missing_keys"] if key in parameters and "pooler" not in key.split("."))
     if missing:

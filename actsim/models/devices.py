@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
-from actsim.errors import UsageError
+from actsim.core.precision import widest_float
+from actsim.errors import ModelError, UsageError
 
 DTYPES = {
     "float32": torch.float32,
@@ -27,10 +29,15 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError:
         raise UsageError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps.") from None
     if device.type not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"device {name!r} is not supported; allowed: auto, cpu, cuda, cuda:N, mps.")
+        raise UsageError(f"--device {name} is not supported; allowed: auto, cpu, cuda, cuda:N, mps.")
     count = _count(device.type)
+    if device.type == "mps" and not count:
+        why = (
+            "the system has no usable Metal device" if torch.backends.mps.is_built() else "this torch is built without"
+        )
+        raise UsageError(f"--device mps: {why} (macOS on Apple silicon is needed); use auto or cpu.")
     if (device.index or 0) >= count:
-        raise UsageError(f"device {name!r}: this machine has {count} such device(s); use auto or cpu.")
+        raise UsageError(f"--device {name}: this machine has {count} such device(s); use auto or cpu.")
     return device
 
 
@@ -44,9 +51,23 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype | None:
         return torch.float32 if device.type == "cpu" else None
     if name not in DTYPES:
         raise UsageError(f"unknown dtype {name!r}; allowed: {', '.join(DTYPES)}.")
-    if name == "float64" and device.type == "mps":
-        raise UsageError("dtype float64 does not exist on mps; use --device cpu.")
+    if name == "float64" and widest_float(device) != torch.float64:
+        raise UsageError(f"--dtype float64 does not exist on {device.type}; use --device cpu.")
     return DTYPES[name]
+
+
+def move(model: nn.Module, device: torch.device) -> None:
+    """Move a model to ``device``.
+
+    Raises:
+        ModelError: a float64 model, and the device has no float64.
+    """
+    wide = next((name for name, parameter in model.named_parameters() if parameter.dtype == torch.float64), None)
+    if wide is not None and widest_float(device) != torch.float64:
+        raise ModelError(
+            f"{wide} is float64, which {device.type} does not have; pass --dtype float32, or --device cpu."
+        )
+    nn.Module.to(model, device)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

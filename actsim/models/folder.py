@@ -16,7 +16,8 @@ TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model")
 
 def reason(error: BaseException) -> str:
     """What another library's error says, in one line of at most 200 characters."""
-    return textwrap.shorten(str(error), width=200, placeholder=" …") or type(error).__name__
+    text = f"unknown name {error}" if isinstance(error, KeyError) else str(error)
+    return textwrap.shorten(text, width=200, placeholder=" …") or type(error).__name__
 
 
 def read_json(path: Path) -> Any:
@@ -29,6 +30,21 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path.parent.name}/{path.name}: not valid JSON ({error}); fetch the model again.") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The content of a JSON file that is an object.
+
+    Raises:
+        ModelError: not valid JSON, or something else than an object; names the file.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ModelError(
+            f"{path.parent.name}/{path.name}: a JSON object is needed, this is a {type(content).__name__}; fetch the "
+            "model again."
+        )
+    return content
 
 
 def is_adapter(folder: Path) -> bool:
@@ -115,7 +131,10 @@ def _file_or_shards(folder: Path, name: str) -> list[Path]:
     index = folder / f"{name}.index.json"
     if not index.is_file():
         return []
-    shards = sorted({folder / shard for shard in read_json(index)["weight_map"].values()})
+    weight_map = read_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise ModelError(f"{folder.name}/{index.name}: no weight_map of names and files; fetch the model again.")
+    shards = sorted({folder / shard for shard in weight_map.values()})
     missing = [shard.name for shard in shards if not shard.is_file()]
     if missing:
         raise ModelError(

@@ -168,7 +168,7 @@ def refuse_quantised_config(config: PretrainedConfig | None, what: str) -> None:
     quantisation = getattr(config, "quantization_config", None)
     if quantisation is None:
         return
-    as_dict = quantisation if isinstance(quantisation, dict) else quantisation.to_dict()
+    as_dict = quantisation if isinstance(quantisation, dict) else getattr(quantisation, "to_dict", dict)()
     method = as_dict.get("quant_method") or "an unnamed method"
     raise ModelError(
         f"{what}: quantised with {getattr(method, 'value', method)}; quantised weights have no gradient pattern. "

@@ -26,10 +26,18 @@ from actsim.models.checkpoint import (
     load_weights,
     quiet_transformers,
 )
-from actsim.models.devices import dtype_name, resolve_device, resolve_dtype
+from actsim.models.devices import dtype_name, move, resolve_device, resolve_dtype
 from actsim.models.folder import weights_sha256
 from actsim.models.layers import Exclusion, linear_maps
 from actsim.models.locate import DEFAULT_MODEL, locate
+from actsim.models.placement import (
+    DeviceMap,
+    check_device_map,
+    devices_by_module,
+    input_device,
+    refuse_offloaded,
+    refuse_split_blocks,
+)
 from actsim.models.pooling import Hidden, Mask, Pooling
 from actsim.models.probe import probe_rows
 from actsim.models.sentence import SentenceModules, read_sentence_modules
@@ -54,11 +62,12 @@ class LoadedModel:
         head: what follows the pooling, Dense and Normalize modules; may be empty.
         max_tokens: longer sentences are cut.
         dtype: the model's floating point type, by name.
-        device: where it lives, by name.
+        device: where token ids go, by name: the device of the input embedding.
         batchable: whether rows can be told apart by sentence; if not, sentences run one at a time.
         batch_note: why not, in one line; empty otherwise.
         source: where it came from: kind, name, revision, folder, note, sha256 of the weights.
         notes: one line each, what a reader of the results must know.
+        device_map: module name -> device of a model that is spread over several, else empty.
     """
 
     model: PreTrainedModel
@@ -76,6 +85,7 @@ class LoadedModel:
     batch_note: str
     source: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    device_map: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_layers(self) -> int:
@@ -86,6 +96,11 @@ class LoadedModel:
     def pad_token(self) -> int:
         """Id that fills a batch on the right, always under a zero mask."""
         return int(self.tokenizer.pad_token_id)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices on which layers 1 … L lie, each once, in this order."""
+        return tuple(dict.fromkeys(str(linear.parameter.device) for linear in self.maps))
 
     def identity(self) -> dict[str, Any]:
         """What makes it this model and no other, ready for JSON and free of machine paths."""
@@ -107,7 +122,7 @@ class LoadedModel:
     @torch.no_grad()
     def embed(self, pooled: Float[Tensor, "sentences pooled"]) -> Float[Tensor, "sentences width"]:
         """The model's own embedding from the pooled state: the head's modules, one after the other."""
-        return self.head(pooled)
+        return self.head(pooled.to(self.device))
 
     def embed_from_hidden(self, hidden: Hidden, mask: Mask) -> Float[Tensor, "sentences width"]:
         """The model's own embedding from the last hidden state, in float32 or wider.
@@ -130,6 +145,7 @@ def load_model(
     allow_unsafe_weights: bool = False,
     family: str | None = None,
     max_tokens: int | None = None,
+    device_map: DeviceMap | None = None,
 ) -> LoadedModel:
     """Find, load and check a model.
 
@@ -142,12 +158,15 @@ def load_model(
         allow_unsafe_weights: open pickled weights where there is no safetensors file.
         family: ``causal`` or ``encoder``; default by the model's configuration.
         max_tokens: cut sentences here; default the model's limit.
+        device_map: spread a model that is larger than one device: ``auto``, ``sequential``, or module name -> device.
 
     Raises:
         UsageError: a name, device, type, family or length that is impossible.
-        ModelError: not found, not loadable, or not all parameters of its blocks accounted for.
-        MissingExtraError: an adapter, and peft is not installed.
+        ModelError: not found, not loadable, not all parameters of its blocks accounted for, or too large.
+        MissingExtraError: an adapter, and peft is not installed; a device map, and accelerate is not.
     """
+    if device_map is not None:
+        check_device_map(device_map, device)
     place = resolve_device(device)
     wanted_dtype = resolve_dtype(dtype, place)
     if family is not None and family not in FAMILIES:
@@ -158,7 +177,10 @@ def load_model(
     with quiet_transformers():
         config = load_config(files.base, source.name, trust_remote_code)
         resolved, family_note = decide_family(config, is_sentence_model=sentence is not None, requested=family)
-        model = load_weights(files.base, config, resolved, wanted_dtype, trust_remote_code, allow_unsafe_weights)
+        model = load_weights(
+            files.base, config, resolved, wanted_dtype, trust_remote_code, allow_unsafe_weights, device_map
+        )
+        refuse_offloaded(model)
         if files.adapter is not None:
             model = merge_adapter(model, files.adapter)
         tokenizer = load_tokenizer(
@@ -167,7 +189,8 @@ def load_model(
     weights = [*files.weights, *(sentence.head_files if sentence else ())]
     record = {**asdict(source), "folder": str(source.folder), "sha256": weights_sha256(weights)}
     notes = [*([family_note] if family_note else []), *_sentence_notes(sentence, resolved)]
-    nn.Module.to(model, place)
+    if device_map is None:
+        move(model, place)
     return _assemble(model, tokenizer, resolved, sentence, max_tokens, record, notes)
 
 
@@ -203,6 +226,7 @@ def wrap_model(
     if resolved == "causal" and not (has_head and is_decoder(model.config)):
         raise UsageError(f"{type(model).__name__} is not a causal language model with a head; use family='encoder'.")
     sentence = SentenceModules(pooling, nn.Sequential(), (), None, False, None) if pooling else None
+    refuse_offloaded(model)
     record = {"kind": "memory", "name": name, "revision": None, "sha256": _parameters_sha256(model)}
     scored: Any = model if resolved == "causal" else model.base_model
     prepared = prepare_tokenizer(tokenizer)
@@ -221,6 +245,8 @@ def _assemble(
     model.eval().requires_grad_(False)
     model.config.use_cache = False
     coverage = linear_maps(model)
+    refuse_split_blocks(coverage.blocks, coverage.maps)
+    place = input_device(model)
     length = resolve_max_tokens(max_tokens, model, tokenizer, sentence.max_seq_length if sentence else None)
     batch_note = probe_rows(model, coverage.maps, max_tokens=length, pad_token=int(tokenizer.pad_token_id)) or ""
     head = sentence.head if sentence and family == "encoder" else nn.Sequential()
@@ -234,14 +260,15 @@ def _assemble(
         excluded=coverage.excluded,
         blocks=coverage.blocks,
         pooling=pooling,
-        head=head.to(device=model.device, dtype=_wide(model.dtype)),
+        head=head.to(device=place, dtype=_wide(model.dtype)),
         max_tokens=length,
         dtype=dtype_name(model.dtype),
-        device=str(model.device),
+        device=str(place),
         batchable=not batch_note,
         batch_note=batch_note,
         source=source,
         notes=(*notes, *([batch_note] if batch_note else [])),
+        device_map=devices_by_module(model),
     )
 
 

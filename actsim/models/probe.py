@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from actsim.core.linears import LinearMap
 from actsim.errors import ModelError
+from actsim.models.placement import input_device
 
 PROBES = ((2, 5, 0), (3, 7, 2))
 """Sentences, tokens, and how many tokens of the last sentence are padding."""
@@ -73,7 +74,8 @@ def _forward(model: PreTrainedModel, sentences: int, tokens: int, padding: int, 
         input_ids[-1, -padding:] = pad_token
         mask[-1, -padding:] = 0
     base = model.base_model  # without the head: no logits are needed
-    base(input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device))
+    place = input_device(model)
+    base(input_ids=input_ids.to(place), attention_mask=mask.to(place))
 
 
 def _ordinary_ids(config: Any, count: int) -> Tensor:

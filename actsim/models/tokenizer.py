@@ -28,7 +28,7 @@ def load_tokenizer(
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+    except (OSError, ValueError, LookupError, ImportError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder.name}: the tokenizer cannot be loaded: {reason(error)}") from error
     return prepare_tokenizer(tokenizer, lowercase=lowercase)
 
@@ -99,7 +99,7 @@ def resolve_max_tokens(
     special = tokenizer.num_special_tokens_to_add()
     if not special < requested <= most:
         raise UsageError(
-            f"max_tokens {requested}: this model takes {special + 1} to {most} tokens ({special} of them special); "
+            f"--max-tokens {requested}: this model takes {special + 1} to {most} tokens ({special} of them special); "
             "choose within that, or leave it out."
         )
     return requested

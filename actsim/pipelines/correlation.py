@@ -90,7 +90,7 @@ def _parse_range(term: str, spec: str, n_layers: int) -> range:
 
 def _band_error(spec: str, reason: str, n_layers: int) -> UsageError:
     return UsageError(
-        f"cannot read the layers {spec!r}: {reason}; the model has layers 1 to {n_layers}; allowed: {BAND_FORMS}."
+        f"cannot read --layers {spec!r}: {reason}; the model has layers 1 to {n_layers}; allowed: {BAND_FORMS}."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,7 @@ def check_estimate(
     weights_per_layer: int = 64,
     neurons_per_layer: int = 8,
     rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None = None,
 ) -> EstimateCheck:
     """Compare |w ∂D/∂w| with the true |D(s, w) - D(s, 0)|, per layer, for single weights and whole neurons.
 
@@ -115,6 +116,7 @@ def check_estimate(
         weights_per_layer: how many weights of each layer are removed, one at a time (all, where there are fewer).
         neurons_per_layer: how many rows of each layer's maps, likewise.
         rng: draws the sample.
+        progress: told of every removal that is measured, and of how many there are.
 
     Raises:
         UsageError: no or too many texts, a model in half precision, another pattern, or an impossible number.
@@ -125,7 +127,7 @@ def check_estimate(
     if batch.input_ids.numel() > scoring.batch_tokens:
         raise UsageError(
             f"{len(texts)} texts of up to {batch.input_ids.shape[1]} tokens are {batch.input_ids.numel()} padded "
-            f"tokens, more than batch_tokens = {scoring.batch_tokens}; give fewer texts or raise batch_tokens."
+            f"tokens, more than --batch-tokens {scoring.batch_tokens}; give fewer texts or raise it."
         )
     weights, neurons = measure_removals(
         loaded,
@@ -134,12 +136,10 @@ def check_estimate(
         weights_per_layer=weights_per_layer,
         neurons_per_layer=neurons_per_layer,
         rng=rng,
+        progress=progress,
     )
     rounding = float(torch.finfo(loaded.maps[0].parameter.dtype).eps)
-    layers = [
-        _layer_estimate(layer, _of_layer(weights, layer), _of_layer(neurons, layer), rounding)
-        for layer in range(1, loaded.n_layers + 1)
-    ]
+    layers = _layer_estimates(loaded.n_layers, weights, neurons, rounding)
     overall = _layer_estimate(None, weights, neurons, rounding)
     return EstimateCheck(
         objective=scoring.objective,
@@ -147,7 +147,7 @@ def check_estimate(
         texts=len(texts),
         weights_per_layer=weights_per_layer,
         neurons_per_layer=neurons_per_layer,
-        layers=tuple(layers),
+        layers=layers,
         overall=overall,
         notes=tuple(_notes(loaded, scoring, overall)),
     )
@@ -172,7 +172,7 @@ def _check_request(
             f"the check is of |w dD/dw|, the pattern absolute-weighted; got {scoring.pattern!r}, which estimates no "
             "removal."
         )
-    for name, number in (("weights_per_layer", weights_per_layer), ("neurons_per_layer", neurons_per_layer)):
+    for name, number in (("--weights", weights_per_layer), ("--neurons", neurons_per_layer)):
         if number < 1:
             raise UsageError(f"{name} must be at least 1, got {number}.")
 
@@ -187,6 +187,15 @@ def _notes(loaded: LoadedModel, scoring: Scoring, overall: LayerEstimate) -> Ite
             f"{lost} of {overall.weights.n} changes by single weights are within the rounding of D in "
             f"{loaded.dtype}{advice}"
         )
+
+
+def _layer_estimates(
+    n_layers: int, weights: Sequence[Removal], neurons: Sequence[Removal], rounding: float
+) -> tuple[LayerEstimate, ...]:
+    return tuple(
+        _layer_estimate(layer, _of_layer(weights, layer), _of_layer(neurons, layer), rounding)
+        for layer in range(1, n_layers + 1)
+    )
 
 
 def _layer_estimate(

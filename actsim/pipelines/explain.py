@@ -131,7 +131,7 @@ def explain(a: str, b: str, loaded: LoadedModel, scoring: Scoring | None = None,
             "absolute-gradient."
         )
     if top < 1:
-        raise UsageError(f"top must be at least 1, got {top}.")
+        raise UsageError(f"--top must be at least 1, got {top}.")
     common = _common_activation(a, b, loaded, scoring)
     total = math.fsum(float(common[linear.name][ROWS].sum()) for linear in loaded.maps)
     if not math.isfinite(total) or total <= 0:

@@ -166,7 +166,7 @@ def describe_model(
     """
     scoring = scoring or loaded.default_scoring()
     if tokens_per_sentence < 1:
-        raise UsageError(f"tokens_per_sentence must be at least 1, got {tokens_per_sentence}.")
+        raise UsageError(f"--tokens must be at least 1, got {tokens_per_sentence}.")
     flops, memory = estimate_costs(loaded, scoring, min(tokens_per_sentence, scoring.max_tokens))
     identity = loaded.identity()
     layers = tuple(_describe_layers(loaded))
@@ -181,7 +181,7 @@ def describe_model(
         architecture=identity["architecture"],
         family=loaded.family,
         dtype=loaded.dtype,
-        device=loaded.device,
+        device=", ".join(loaded.devices),
         pooling=identity["pooling"],
         head=tuple(identity["head"]),
         objective=scoring.objective,

@@ -16,6 +16,7 @@ from actsim.core.consumers import Group, PairMoments, groups_of
 from actsim.core.measures import MEASURES
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import PassResult, consume
+from actsim.core.precision import to_float64
 from actsim.core.scoring import default_backend
 from actsim.errors import ModelError
 from actsim.models.tokenise import tokenise
@@ -86,7 +87,7 @@ def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = Non
     missing = store.missing()
     if not missing:
         return
-    scorer = default_backend(job.loaded.device, job.loaded.dtype)
+    scorer = default_backend(_scoring_device(job.loaded), job.loaded.dtype)
     LOG.info("scoring backend: %s", scorer)
     store.update_manifest(scorer=scorer)
     within = WithinMemory(job, scorer, store)
@@ -97,6 +98,13 @@ def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = Non
             if progress is not None:
                 progress(len(batch.pairs))
         store.write_part(part, pa.concat_tables(tables))
+
+
+def _scoring_device(loaded: LoadedModel) -> str:
+    """The first layer's device, or, where the layers' devices are not of one kind, a name that has no backend of its
+    own: patterns are then formed by what runs everywhere."""
+    kinds = {torch.device(device).type for device in loaded.devices}
+    return loaded.devices[0] if len(kinds) == 1 else "several"
 
 
 class WithinMemory:
@@ -193,10 +201,10 @@ def _readout_columns(result: PassResult, sides: Tensor) -> dict[str, Tensor]:
     columns = {}
     for side, name in enumerate("ab"):
         own = sides[:, side]
-        columns[f"readout_{name}"] = readout.values.double().cpu()[own]
+        columns[f"readout_{name}"] = to_float64(readout.values)[own]
         if readout.top_token is not None and readout.margin is not None:
             columns[f"top_token_{name}"] = readout.top_token.int().cpu()[own]
-            columns[f"margin_{name}"] = readout.margin.detach().double().cpu()[own]
+            columns[f"margin_{name}"] = to_float64(readout.margin.detach())[own]
     return columns
 
 
@@ -204,7 +212,7 @@ def _baseline_columns(loaded: LoadedModel, result: PassResult, sides: Tensor) ->
     """Cosines of hidden states after every layer, and of the model's own embedding where it has one."""
 
     def cosine(vectors: Tensor) -> Tensor:
-        unit = torch.nn.functional.normalize(vectors.double().cpu(), dim=-1)
+        unit = torch.nn.functional.normalize(to_float64(vectors), dim=-1)
         return torch.linalg.vecdot(unit[sides[:, 0]], unit[sides[:, 1]])
 
     hidden = result.hidden

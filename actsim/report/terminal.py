@@ -368,6 +368,8 @@ def _estimate_check(ink: Ink, check: Document) -> Iterable[RenderableType]:
     ]
     yield ink.table(headings, rows)
     yield ink.text("ρ: Spearman of estimate and change; ratio: median of change / estimate", "dim")
+    yield ink.text("estimate of a weight: |w ∂D/∂w|; of a neuron, a row of weights: |Σ w ∂D/∂w|", "dim")
+    yield ink.text("neurons, sum |.|: Σ |w ∂D/∂w| of the same rows, added up as the scores do", "dim")
     for estimate, name in ESTIMATES.items():
         overall = check["overall"][estimate]
         quantiles = interval(overall["ratio_p10"], overall["ratio_p90"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -279,18 +280,34 @@ class RunStore:
         write_manifest(self.directory, self._manifest)
 
 
-def _make_directory(path: Path) -> None:
-    """Create the run's directory; raise, without touching anything, where there is something foreign."""
+def check_directory(path: Path) -> None:
+    """Raise, without touching anything, where no run can be written.
+
+    Raises:
+        UsageError: the path or one above it is a file, or may not be written into.
+        ResumeError: the directory is foreign; a damaged manifest is reported by ``RunStore.open``.
+    """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; --out takes a directory.")
+    place = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not place.is_dir():
+        raise UsageError(f"{place} is a file, so {path} cannot be made; give another --out.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"nothing may be written into {place}; fix its permissions, or give another --out.")
+    if path.exists():
+        refuse_foreign(path)
+        with contextlib.suppress(UnusableManifest):  # reported once it is locked, unless it is to be replaced
+            read_manifest(path)
+
+
+def _make_directory(path: Path) -> None:
+    """Create the run's directory; raise, without touching anything, where there is something foreign."""
+    check_directory(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         sync_directory(path.parent)
     except OSError as error:
         raise UsageError(f"cannot make the directory {path}: {error.strerror}. Give another --out.") from error
-    refuse_foreign(path)
-    with contextlib.suppress(UnusableManifest):  # reported once the directory is locked, unless it is to be replaced
-        read_manifest(path)
 
 
 def _take_over(path: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[str, Any]:

@@ -65,9 +65,9 @@ class Statistics:
     def __post_init__(self) -> None:
         """Refuse before anything is scored what the bootstrap would refuse after it."""
         if self.resamples < 1:
-            raise UsageError(f"resamples must be at least 1, got {self.resamples}; 2000 is usual.")
+            raise UsageError(f"--resamples must be at least 1, got {self.resamples}; 2000 is usual.")
         if not 0 < self.level < 1:
-            raise UsageError(f"the level of an interval must be between 0 and 1, got {self.level}; 0.95 is usual.")
+            raise UsageError(f"--level must be between 0 and 1, got {self.level}; 0.95 is usual.")
         if self.seed < 0:
             raise UsageError(f"the seed must be at least 0, got {self.seed}.")
 
@@ -254,6 +254,7 @@ def _record(loaded: LoadedModel, pairs: PairSet, command: Sequence[str] | None) 
         "rows": list(pairs.rows),
         "model_source": {key: value for key, value in loaded.source.items() if key != "folder"},
         "device": loaded.device,
+        "device_map": loaded.device_map,
         "threads": torch.get_num_threads(),
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version(), **versions},

@@ -44,6 +44,17 @@ def test_a_new_run_of_the_same_size_starts_a_new_bar(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_other_units_have_their_own_words():
+    bar = Progress(console=Console(file=io.StringIO()))
+    progress = PairProgress(Screen(as_json=False, quiet=True), bar, "removals", ("measuring", "measured"))
+    told = []
+    for done in (0, 3):
+        progress(done, 3)
+        told.append(bar.tasks[0].description)
+    assert told == ["measuring", "measured"]
+    assert bar.tasks[0].fields["rate"].endswith(" removals/s")
+
+
 def test_the_rate_does_not_count_what_was_there_before(monkeypatch):
     clock = iter([100.0, 100.0, 104.0])
     bar = Progress(console=Console(file=io.StringIO()), get_time=lambda: 0.0)

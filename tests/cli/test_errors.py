@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from pair_files import made_up_pairs, write_csv
 
 from actsim.errors import DataError, ModelError, ResumeError, UsageError
+from actsim.pipelines.correlation import Band
+from actsim_cli.bands import BandForm
 
 USAGE, FAILURE = UsageError.exit_code, DataError.exit_code
 
@@ -45,13 +48,27 @@ WITHOUT_A_MODEL = {
         "allows the measure cosine only",
     ),
     "gamma without sets": (["eval", "sample", "--gamma", "1e-5"], USAGE, "jaccard and overlap"),
+    "gamma without sets, named": (["eval", "sample", "--gamma", "1"], USAGE, "--gamma and --top-fraction act on"),
+    "a negative gamma": (["eval", "sample", "--measure", "overlap", "--gamma", "-1"], USAGE, "--gamma must be"),
     "two thresholds": (
         ["eval", "sample", "--measure", "jaccard", "--gamma", 1, "--top-fraction", 0.1],
         USAGE,
         "exclude each other",
     ),
-    "too large a fraction": (["eval", "sample", "--measure", "jaccard", "--top-fraction", 2], USAGE, "(0, 1]"),
+    "too large a fraction": (
+        ["eval", "sample", "--measure", "jaccard", "--top-fraction", 2],
+        USAGE,
+        "--top-fraction must be in (0, 1]",
+    ),
     "unknown objective": (["eval", "sample", "--objective", "nil"], USAGE, "Did you mean 'nll'?"),
+    "layers of another form": (
+        ["eval", "sample", "--layers", "upper"],
+        USAGE,
+        "'--layers': 'upper' is neither a layer",
+    ),
+    "reversed layers": (["eval", "sample", "--layers", "1,5-3"], USAGE, "5-3 is reversed; write 3-5"),
+    "layer zero": (["eval", "sample", "--layers", "0-3"], USAGE, "layers count from 1"),
+    "unknown layout": (["info", "--device-map", "evenly"], USAGE, "known: auto, sequential"),
     "negative seed": (["eval", "sample", "--seed", "-1"], USAGE, "--seed"),
     "no resamples": (["eval", "sample", "--resamples", "0"], USAGE, "--resamples"),
     "level of one": (["eval", "sample", "--level", "1"], USAGE, "--level"),
@@ -76,6 +93,12 @@ WITH_A_MODEL = {
     "family of another model": (["info", "BERT", "--family", "causal"], USAGE, "use family encoder"),
     "a layer too many": (["eval", "PAIRS", "-m", "BERT", "--layers", "2-4"], USAGE, "layer 4 does not exist"),
     "no band": (["score", "a", "b", "-m", "BERT", "--layers", "upper"], USAGE, "'upper' is neither a layer"),
+    "a device beside a layout": (
+        ["info", "BERT", "--device", "cpu", "--device-map", "auto"],
+        USAGE,
+        "exclude each other",
+    ),
+    "too long, named": (["info", "BERT", "--max-tokens", 4096], USAGE, "--max-tokens 4096: this model"),
     "too long": (["eval", "PAIRS", "-m", "BERT", "--max-tokens", 4096], USAGE, "this model takes"),
     "a revision for a folder": (["info", "BERT", "--revision", "main"], USAGE, "is a local folder"),
     "a level that is no number": (["eval", "PAIRS", "-m", "BERT", "--level", "nan"], USAGE, "between 0 and 1"),
@@ -117,6 +140,7 @@ def test_what_only_the_model_can_tell_is_answered_by_one_line(invoke, name, bert
         ([("a dog", "", 1.0)], "the second sentence (column 'sentence2') is empty"),
         ([("a dog", "a cat", "high")], "'high', not a finite number"),
         ([("a dog", "a cat", 1.0), ("a dog", "a cat", "")], "is missing"),
+        ([("a dog", "a\0cat", 1.0)], "the second sentence (column 'sentence2') has a NUL character; remove it"),
     ],
 )
 def test_a_bad_row_is_named_with_its_file_and_line(invoke, tmp_path, rows, says):
@@ -140,6 +164,43 @@ def test_a_file_has_no_other_split_to_choose_a_band_on(invoke, pairs_csv):
 def test_wrong_data_is_answered_before_the_model_is_looked_for(invoke):
     result = invoke("eval", "absent.csv", "-m", "no/such/folder")
     assert_one_error_line(result, USAGE, "absent.csv: no such file")
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [("PAIRS", "--out takes a directory"), ("PAIRS/run", "is a file, so"), ("full", "holds no actsim run")],
+)
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+def test_a_bad_directory_is_answered_before_the_model_is_looked_for(invoke, pairs_csv, tmp_path, out, says, fresh):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("mine")
+    place = out.replace("PAIRS", str(pairs_csv))
+    result = invoke("eval", pairs_csv, "-m", "no/such/folder", "--out", place, *fresh, "-q")
+    assert says in result.stderr
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["letter.txt"]
+
+
+def test_a_directory_that_may_not_be_written_is_answered_before_the_model_is_looked_for(
+    invoke, pairs_csv, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("actsim.store.writing.os.access", lambda path, _mode: path != tmp_path)
+    result = invoke("eval", pairs_csv, "-m", "no/such/folder", "--out", tmp_path / "runs" / "mine", "-q")
+    assert_one_error_line(result, USAGE, f"nothing may be written into {tmp_path}; fix its permissions")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_the_form_of_a_band_allows_is_what_a_model_can_read():
+    """The form is told before the model is loaded, so it may neither refuse nor pass what Band.parse would not."""
+    allowed = ("all", "deep", "last", "last:4", "last : 2", "3", "3,5,6", "2-4", "1 - 3, 6", " 4 ")
+    refused = ("", "upper", "last:", "last:x", "1-", "-1", "1,,2", "4-2", "0", "1;2", "all,1", "3-5-7", "last:0")
+    form = BandForm()
+    assert [form.convert(spec, None, None) for spec in allowed] == list(allowed)
+    assert all(Band.parse(spec, 6).layers for spec in allowed)
+    for spec in refused:
+        with pytest.raises(click.BadParameter):
+            form.convert(spec, None, None)
+        with pytest.raises(UsageError):
+            Band.parse(spec, 6)
 
 
 def test_the_classes_of_failures_have_their_status():

@@ -64,6 +64,17 @@ def test_the_check_is_shown_by_layer(invoke, bert):
         assert lines["all" if row["layer"] is None else str(row["layer"])][1:] == shown
 
 
+def test_the_source_is_said_once(invoke, bert):
+    result = invoke("info", bert)
+    assert (result.stdout + result.stderr).count("model from the folder") == 1
+
+
+def test_the_estimates_are_explained(invoke, bert):
+    options = ("--check-estimate", "--text", "the old dog sleeps", "--weights", 2, "--neurons", 2)
+    lines = invoke("info", bert, *options).stdout.splitlines()
+    assert "neurons, sum |.|: Σ |w ∂D/∂w| of the same rows, added up as the scores do" in lines
+
+
 @pytest.mark.parametrize("option", [("--text", "a dog"), ("--weights", "5"), ("--neurons", "5"), ("--seed", "1")])
 def test_options_of_the_check_are_refused_without_it(invoke, bert, option):
     result = invoke("info", bert, *option, "-q")

@@ -104,6 +104,29 @@ def test_ids_come_from_the_data_where_it_has_them(tmp_path) -> None:
     assert load_pairs(str(path), columns={"id": "key"}).ids == ("0", "10", "20", "30", "40")
 
 
+def test_an_id_that_two_rows_have_is_refused_with_both(tmp_path) -> None:
+    rows = [(*row, name) for row, name in zip(ROWS, "abcbd", strict=True)]
+    path = write_jsonl(tmp_path / "p.jsonl", rows, ("text_a", "text_b", "gold", "id"))
+    with pytest.raises(DataError, match=r"p\.jsonl: data row 4 \(line 4\): the id 'b' \(column 'id'\) is .* row 2"):
+        load_pairs(str(path))
+    renamed = write_jsonl(tmp_path / "q.jsonl", rows, ("text_a", "text_b", "gold", "key"))
+    assert load_pairs(str(renamed)).ids == ("0", "1", "2", "3", "4")
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+def test_a_nul_character_is_refused_with_its_row(tmp_path, ending) -> None:
+    rows = [*ROWS[:2], ("a do\0g", "a cat", 2.0), *ROWS[2:]]
+    write = {"jsonl": write_jsonl, "tsv": write_tsv}.get(ending)
+    path = tmp_path / f"p.{ending}"
+    if write is not None:
+        write(path, rows)
+    else:
+        quoted = [",".join('"{}"'.format(str(cell).replace('"', '""')) for cell in row) for row in rows]
+        path.write_text("\n".join(["a,b,score", *quoted]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"data row 3 \(line [34]\): the first sentence .* has a NUL character"):
+        load_pairs(str(path))
+
+
 def test_columns_can_be_named(tmp_path) -> None:
     path = write_tsv(tmp_path / "p.tsv", ROWS, "links\trechts\twert")
     pairs = load_pairs(str(path), columns={"a": "rechts", "b": "links", "gold": "wert"})

@@ -26,8 +26,22 @@ def test_auto_prefers_an_accelerator(monkeypatch, cuda, mps, expected):
 def test_a_device_number_beyond_the_machine_is_refused(monkeypatch):
     monkeypatch.setattr("actsim.models.devices._count", lambda kind: 2)
     assert resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(UsageError, match=r"'cuda:2': this machine has 2"):
+    with pytest.raises(UsageError, match=r"--device cuda:2: this machine has 2"):
         resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize(("built", "says"), [(True, "no usable Metal device"), (False, "this torch is built without")])
+def test_without_mps_the_reason_is_given(monkeypatch, built, says):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_built", lambda: built)
+    with pytest.raises(UsageError, match=f"--device mps: .*{says}.*use auto or cpu"):
+        resolve_device("mps")
+
+
+def test_float64_is_refused_on_mps():
+    with pytest.raises(UsageError, match="--dtype float64 does not exist on mps; use --device cpu"):
+        resolve_dtype("float64", torch.device("mps"))
+    assert resolve_dtype("float64", CUDA) is torch.float64
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "meta", "cuda:x", "cpu:3"])

@@ -143,7 +143,50 @@ def test_weights_of_another_shape_are_refused_in_one_line(tmp_path):
     edit_json(folder / "config.json", intermediate_size=48)
     with pytest.raises(ModelError) as caught:
         load_model(folder, device="cpu")
+    assert str(caught.value).endswith(
+        ": weights of other sizes than config.json says: 9, first model.layers.0.mlp.down_proj.weight: [24, 40] in the "
+        "files, [24, 48] expected. Fetch the model again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hidden_size": "big"}, "Field 'hidden_size' expected int"),
+        ({"num_attention_heads": 7}, "not a multiple of the number of attention heads"),
+        ({"num_attention_heads": 0}, "modulo by zero"),
+        ({"hidden_act": "nope"}, "unknown name 'nope'"),
+        ({"dtype": "float3"}, "no attribute 'float3'"),
+        ({"pad_token_id": 999}, "Padding_idx"),
+        ({"quantization_config": 3}, "config.json"),
+    ],
+)
+def test_a_malformed_configuration_is_refused_in_one_line(tmp_path, changes, says):
+    folder = tiny_models.save(tmp_path, "llama")
+    edit_json(folder / "config.json", **changes)
+    with pytest.raises(ModelError, match=says) as caught:
+        load_model(folder, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("config.json", "[]", "config.json: a JSON object is needed, this is a list"),
+        ("config.json", "null", "this is a NoneType"),
+        ("config.json", "{", "not valid JSON"),
+        ("tokenizer_config.json", "[]", "the tokenizer cannot be loaded"),
+        ("model.safetensors.index.json", "{}", "no weight_map of names and files"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": 3}}', "no weight_map of names and files"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused_by_name(tmp_path, name, content, says):
+    folder = tiny_models.save(tmp_path, "llama")
+    (folder / name).write_text(content)
+    if name.startswith("model."):
+        (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=says):
+        load_model(folder, device="cpu")
 
 
 def test_a_damaged_weight_file_is_refused_in_one_line(tmp_path):

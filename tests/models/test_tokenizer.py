@@ -76,7 +76,7 @@ def test_the_smallest_of_the_stated_limits_is_the_default():
 
 @pytest.mark.parametrize("requested", [0, 1, tiny_models.MAX_POSITIONS + 1])
 def test_lengths_that_the_model_cannot_take_are_refused(requested):
-    with pytest.raises(UsageError, match=f"max_tokens {requested}: this model takes 2 to 64 tokens"):
+    with pytest.raises(UsageError, match=f"--max-tokens {requested}: this model takes 2 to 64 tokens"):
         resolve_max_tokens(requested, tiny_models.build("bert"), tiny_models.tokenizer())
 
 

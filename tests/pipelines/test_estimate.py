@@ -63,6 +63,20 @@ def test_summaries_are_those_of_the_removals():
     assert found.overall.weights.spearman == pytest.approx(scipy.stats.spearmanr(estimate, change).statistic)
 
 
+def test_progress_tells_every_removal():
+    told = []
+    check_estimate(
+        tiny_models.loaded("bert", dtype=torch.float64),
+        TEXTS,
+        Scoring("embedding-norm", max_tokens=64),
+        weights_per_layer=3,
+        neurons_per_layer=2,
+        rng=np.random.default_rng(0),
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(done, 15) for done in range(16)]
+
+
 @pytest.mark.parametrize(("name", "objective"), [("gpt2", "nll"), ("llama", "next-token"), ("bert", "embedding-norm")])
 def test_the_estimate_of_small_weights_is_close(name, objective):
     """To first order exact: the error is of second order in the weight."""
@@ -128,11 +142,11 @@ def test_impossible_requests_are_refused():
         check(loaded, texts=["boat", ""])
     with pytest.raises(UsageError, match="got 'absolute-gradient'"):
         check(loaded, pattern="absolute-gradient")
-    with pytest.raises(UsageError, match="weights_per_layer must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="--weights must be at least 1, got 0"):
         check(loaded, weights=0)
-    with pytest.raises(UsageError, match="neurons_per_layer must be at least 1, got -1"):
+    with pytest.raises(UsageError, match="--neurons must be at least 1, got -1"):
         check(loaded, neurons=-1)
-    with pytest.raises(UsageError, match="40 padded tokens, more than batch_tokens = 30"):
+    with pytest.raises(UsageError, match="40 padded tokens, more than --batch-tokens 30"):
         check(loaded, batch_tokens=30)
     with pytest.raises(UsageError, match="unknown objective 'embedding-norm'"):
         check(loaded, "embedding-norm")

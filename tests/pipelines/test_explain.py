@@ -160,7 +160,7 @@ def test_impossible_requests_are_refused():
     loaded = tiny_models.loaded("llama")
     with pytest.raises(UsageError, match="signed-weighted"):
         explain(A, B, loaded, Scoring("nll", pattern="signed-weighted"))
-    with pytest.raises(UsageError, match="top must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="--top must be at least 1, got 0"):
         explain(A, B, loaded, top=0)
     with pytest.raises(UsageError, match="sentence 2 is empty"):
         explain(A, " ", loaded)

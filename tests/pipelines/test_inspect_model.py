@@ -108,7 +108,7 @@ def test_the_plain_copy_is_json():
 
 def test_impossible_requests_are_refused():
     loaded = tiny_models.loaded("llama")
-    with pytest.raises(UsageError, match="tokens_per_sentence must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="--tokens must be at least 1, got 0"):
         describe_model(loaded, tokens_per_sentence=0)
     with pytest.raises(UsageError, match="unknown objective 'embedding-norm'"):
         describe_model(loaded, scoring_of(loaded, objective="embedding-norm"))

@@ -165,7 +165,7 @@ def test_a_path_that_is_a_file_is_a_usage_error(tmp_path):
     (tmp_path / "file").write_text("mine")
     with refused(UsageError, "is a file; --out takes a directory"):
         open_store(tmp_path / "file")
-    with refused(UsageError, "cannot make the directory", "Not a directory", "--out"):
+    with refused(UsageError, "is a file, so", "cannot be made", "--out"):
         open_store(tmp_path / "file" / "run")
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from actsim.core.objectives import widened
+from actsim.core.precision import carry, to_float64, widest_float
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, top_count
 from actsim.core.trace import Trace
 
@@ -70,8 +71,9 @@ def pair_moments(
 
     Sums within a tile are float32 (float64 for a float64 model), sums over tiles float64.
     """
-    sums = torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64, device=trace.device)
-    left, right = pairs.to(trace.device).unbind(dim=1)
+    device, total = trace.device, torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64)
+    sums = torch.zeros(total.shape, dtype=widest_float(device), device=device)
+    left, right = pairs.to(device).unbind(dim=1)
     for tile in tiles(trace, pattern):
         flat = tile.values.flatten(1)
         a, b = flat[left], flat[right]
@@ -91,7 +93,8 @@ def pair_moments(
             sums[:, 6] += counts[left]
             sums[:, 7] += counts[right]
             sums[:, 8] += (inside[left] & inside[right]).sum(dim=1)
-    return sums.cpu()
+        carry(sums, total)
+    return total + to_float64(sums)
 
 
 def members(tile: Tile, sets: ActivatedSets) -> Tensor:

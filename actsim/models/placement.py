@@ -1,0 +1,97 @@
+"""Where the parts of a model lie when it is spread over several devices, and what of that can be scored.
+
+accelerate lays a model out by a device map and sends every block's inputs to where the block lies. A map's trace stays
+on the map's device; only sums are brought to the CPU. Needs the extra ``accelerate``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from actsim.core.linears import LinearMap
+from actsim.errors import MissingExtraError, ModelError, UsageError
+from actsim.registry import unknown_name
+
+DEVICE_MAPS = ("auto", "sequential")
+"""Layouts by name: ``auto`` shares the layers out evenly, ``sequential`` fills one device after the other."""
+
+DeviceMap = str | Mapping[str, str | int | torch.device]
+"""The name of a layout, or module name -> device."""
+
+
+def check_device_map(device_map: DeviceMap, device: str) -> None:
+    """Raise where a layout cannot be asked for.
+
+    Raises:
+        UsageError: an unknown layout, or a device beside it.
+        MissingExtraError: accelerate is not installed.
+    """
+    if isinstance(device_map, str) and device_map not in DEVICE_MAPS:
+        raise unknown_name("device map", device_map, DEVICE_MAPS)
+    if device != "auto":
+        raise UsageError(f"--device {device} and --device-map exclude each other; give one of them.")
+    if importlib.util.find_spec("accelerate") is None:
+        raise MissingExtraError("accelerate", "accelerate", "a model spread over several devices (--device-map)")
+
+
+def refuse_offloaded(model: nn.Module) -> None:
+    """Raise ModelError where parameters have no values in place: accelerate keeps them in memory or on disk instead.
+
+    Their weight is fetched for the forward pass and gone when its gradient arrives.
+    """
+    parameters = dict(model.named_parameters())
+    absent = [name for name, parameter in parameters.items() if parameter.is_meta]
+    if absent:
+        raise ModelError(
+            f"{type(model).__name__}: {len(absent)} of {len(parameters)} parameters do not fit on the devices and are "
+            f"offloaded, first {absent[0]}; patterns need every weight in place. Use more or larger devices, "
+            "--dtype bfloat16, or --device cpu."
+        )
+
+
+def refuse_split_blocks(blocks: Sequence[nn.Module], maps: Sequence[LinearMap]) -> None:
+    """Raise ModelError where a block lies on several devices: its layer's patterns are compared as a whole."""
+    for layer, block in enumerate(blocks, start=1):
+        devices = sorted({str(parameter.device) for parameter in block.parameters()})
+        if len(devices) > 1:
+            first = next(linear.name for linear in maps if linear.layer == layer)
+            raise ModelError(
+                f"layer {layer} (with {first}) lies on {' and '.join(devices)}; a block has to lie on one device: "
+                "give a device map by whole blocks, or auto."
+            )
+
+
+def input_device(model: PreTrainedModel) -> torch.device:
+    """Where token ids have to be: the device of the input embedding."""
+    try:
+        embedding = model.get_input_embeddings()
+    except NotImplementedError:
+        embedding = None
+    weight = getattr(embedding, "weight", None)
+    return weight.device if isinstance(weight, torch.Tensor) else model.device
+
+
+def devices_by_module(model: nn.Module) -> dict[str, str]:
+    """Name -> device of the largest modules that lie on one device each; empty where the whole model does."""
+    return {} if len(_devices(model)) < 2 else dict(_placed(model, ""))
+
+
+def _placed(module: nn.Module, name: str) -> Iterator[tuple[str, str]]:
+    devices = _devices(module)
+    if len(devices) == 1:
+        yield name, devices.pop()
+        return
+    prefix = f"{name}." if name else ""
+    for tensor_name, tensor in module.named_parameters(recurse=False):
+        yield prefix + tensor_name, str(tensor.device)
+    for child_name, child in module.named_children():
+        yield from _placed(child, prefix + child_name)
+
+
+def _devices(module: nn.Module) -> set[str]:
+    return {str(parameter.device) for parameter in module.parameters()}
