@@ -55,7 +55,7 @@ def score_command(ctx: click.Context, a: str, b: str, **options: Any) -> None:
 def _compare(a: str, b: str, loaded: LoadedModel, scoring: Scoring, options: Options) -> dict[str, Any]:
     """Everything that is shown, ready for JSON."""
     from actsim.models.tokenise import tokenise
-    from actsim.pipelines.correlation import Band
+    from actsim.stats.bands import Band
     from actsim.pipelines.explain import explain
     from actsim.pipelines.similarity import similarity
 

@@ -21,11 +21,12 @@ from actsim.data.pairs import PairSet, load_pairs
 from actsim.errors import UsageError
 from actsim.models.loading import LoadedModel, load_model
 from actsim.models.locate import DEFAULT_MODEL
-from actsim.pipelines.correlation import Band, Selection, choose_band, summarise
+from actsim.pipelines.correlation import Selection, summarise
 from actsim.pipelines.sts import evaluate_pairs, prepare
 from actsim.report.figures import layer_curve_svg
 from actsim.report.markdown import report_markdown
 from actsim.report.tables import kinds_csv, layers_csv
+from actsim.stats.bands import Band, choose_band
 from actsim.store import PairScores, Run, RunStore, open_run
 
 if TYPE_CHECKING:

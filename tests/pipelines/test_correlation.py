@@ -6,7 +6,8 @@ import pytest
 import scipy.stats
 
 from actsim.errors import DataError, NumericError, UsageError
-from actsim.pipelines.correlation import Band, Selection, choose_band, summarise
+from actsim.pipelines.correlation import Selection, summarise
+from actsim.stats.bands import Band, choose_band
 from actsim.stats.bootstrap import bootstrap_partial_spearman, bootstrap_spearman
 from actsim.stats.correlation import partial_spearman
 
@@ -149,7 +150,8 @@ def test_the_summary_has_its_shape_and_is_json(columns):
     assert list(summary) == [
         *IDENTITY,
         *("measures", "n_layers", "band", "n_pairs", "resamples", "seed", "level", "headline"),
-        *("bands", "layers", "kinds", "baselines", "partial", "selection", "notes"),
+        *("bands", "layers", "kinds", "baselines", "layer_differences", "controls", "partial", "partial_layers"),
+        *("selection", "notes"),
     ]
     assert {key: summary[key] for key in IDENTITY} == IDENTITY
     assert summary["measures"] == ["cosine", "ruzicka"]
