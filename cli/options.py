@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from actsim.config import DEFAULT_BATCH_TOKENS, DEFAULT_TOP_FRACTION, MEASURES, PATTERNS, SET_MEASURES
+from actsim.config import CONTROLS, DEFAULT_BATCH_TOKENS, DEFAULT_TOP_FRACTION, MEASURES, PATTERNS, SET_MEASURES
 from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.errors import UsageError
 from actsim.models.locate import DEFAULT_MODEL
@@ -263,6 +263,22 @@ select_on = option(
     section=STATISTICS,
     metavar="SPLIT",
     help="Choose the band on another split instead, and report both figures; --limit and --first apply there too.",
+)
+control = option(
+    "--control",
+    "controls",
+    section=STATISTICS,
+    multiple=True,
+    metavar="NAME",
+    help=f"Set a control against the model: {' or '.join(CONTROLS)}; may be repeated, each is a run of its own.",
+)
+control_seed = option(
+    "--control-seed",
+    section=STATISTICS,
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="With --control: seed of the weights and of the order of the tokens.",
 )
 resamples = option(
     "--resamples",

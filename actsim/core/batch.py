@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -13,13 +14,43 @@ Tokens = tuple[int, ...]
 """The token ids of one sentence, special tokens included."""
 
 
+class Prompt(tuple[int, ...]):
+    """Tokens of a sentence inside a template; equal to another one only where the text stands in the same place.
+
+    Attributes:
+        texts: the positions of the sentence, first and last plus one, once or twice; the last is read.
+    """
+
+    texts: tuple[tuple[int, int], ...]
+
+    def __new__(cls, ids: Iterable[int], texts: Iterable[tuple[int, int]]) -> Prompt:
+        """Ids of the whole prompt, and where the text stands in them."""
+        prompt = super().__new__(cls, ids)
+        prompt.texts = tuple(texts)
+        return prompt
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prompt) and tuple(self) == tuple(other) and self.texts == other.texts
+
+    def __hash__(self) -> int:
+        return hash((tuple(self), self.texts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prompt, (tuple(self), self.texts)
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and attention mask of some sentences; ``labels`` name them in error messages."""
+    """Token ids and attention mask of some sentences; ``labels`` name them in error messages.
+
+    ``text_mask`` is True at the tokens that are read where sentences stand inside a template: those of the sentence
+    itself, at its last occurrence. None where they stand alone.
+    """
 
     input_ids: Int[Tensor, "sentences tokens"]
     attention_mask: Int[Tensor, "sentences tokens"]
     labels: tuple[str, ...]
+    text_mask: Bool[Tensor, "sentences tokens"] | None = None
 
     @property
     def lengths(self) -> Int[Tensor, " sentences"]:
@@ -31,11 +62,17 @@ class Batch:
         """True at the sentences' own tokens, False at padding."""
         return self.attention_mask.bool()
 
+    @property
+    def text(self) -> Bool[Tensor, "sentences tokens"]:
+        """True at the sentences' own tokens: neither padding nor template."""
+        return self.valid if self.text_mask is None else self.text_mask
+
     def sentence(self, index: int) -> Batch:
         """Sentence ``index`` alone, without its padding."""
         length = int(self.lengths[index])
         row = slice(index, index + 1)
-        return Batch(self.input_ids[row, :length], self.attention_mask[row, :length], (self.labels[index],))
+        text = None if self.text_mask is None else self.text_mask[row, :length]
+        return Batch(self.input_ids[row, :length], self.attention_mask[row, :length], (self.labels[index],), text)
 
 
 def pad(
@@ -48,7 +85,21 @@ def pad(
     for row, sequence in enumerate(sequences):
         input_ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
         mask[row, : len(sequence)] = 1
-    return Batch(input_ids.to(device), mask.to(device), tuple(labels))
+    text_mask = _text_mask(sequences, mask)
+    text_mask = None if text_mask is None else text_mask.to(device)
+    return Batch(input_ids.to(device), mask.to(device), tuple(labels), text_mask)
+
+
+def _text_mask(sequences: Sequence[Tokens], mask: Tensor) -> Tensor | None:
+    """Where the text of each prompt is read; None where no sequence is a prompt."""
+    if not any(isinstance(sequence, Prompt) for sequence in sequences):
+        return None
+    text_mask = mask.bool()
+    for row, sequence in enumerate(sequences):
+        if isinstance(sequence, Prompt):
+            start, stop = sequence.texts[-1]
+            text_mask[row, :start] = text_mask[row, stop:] = False
+    return text_mask
 
 
 @dataclass(frozen=True)

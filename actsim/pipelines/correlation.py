@@ -30,7 +30,7 @@ from actsim.stats.correlation import complete_rows, kendall, partial_spearman, p
 Column = Float[np.ndarray, " pairs"]
 LayerScores = Mapping[str, Float[np.ndarray, "pairs layers"]]
 KindScores = Mapping[str, tuple[Sequence[tuple[int, str]], Float[np.ndarray, "pairs kinds"]]]
-Baselines = Iterable[tuple[str, int | None, Column]]
+Baselines = Sequence[tuple[str, int | None, Column]]
 Covariates = Mapping[str, Shaped[np.ndarray, " pairs"]]
 
 PARTS = ("bands", "layers", "kinds", "baselines", "layer_differences", "controls")
@@ -113,8 +113,7 @@ def summarise(
         gold: human scores.
         layer_scores: measure -> scores of every layer; the first measure is the headline.
         kind_scores: measure -> ((layer, kind) of every column, scores); NaN where a score is null.
-        baselines: (name, layer or None, scores), each set against the headline band, and against the same layer or
-            every layer, on their common rows.
+        baselines: (name, layer or None, scores), each set against headline and layers on their common rows.
         covariates: confounds to hold constant, each alone and all together; all together for every layer too.
         band: the layers whose mean is the headline score.
         selection: given when the band was chosen on another split.
@@ -129,17 +128,12 @@ def summarise(
     _check_shapes(gold, layer_scores, kind_scores, controls)
     resampling = _Resampling(resamples, level, seed)
     measure, scores = next(iter(layer_scores.items()))
-    headline, baselines = band.average(scores), list(baselines)
-    rows = [
-        *_rows(band, layer_scores, kind_scores),
-        *_baseline_rows(headline, measure, scores, baselines),
-        *_control_rows(band, measure, scores, controls),
-    ]
-    parts = _correlate(gold, rows, resampling)
+    headline = band.average(scores)
+    beside = (*_baseline_rows(headline, measure, scores, baselines), *_control_rows(band, measure, scores, controls))
+    parts = _correlate(gold, (*_rows(band, layer_scores, kind_scores), *beside), resampling)
     parts["partial"] = [_partial(gold, headline, given, resampling) for given in _given(covariates)]
     parts["partial_layers"] = _partial_layers(gold, scores, covariates, resampling) if covariates else []
     entries = {part: [result.entry for result in results] for part, results in parts.items()}
-    first = parts["bands"][0].entry
     return {
         **identity,
         "measures": list(layer_scores),
@@ -149,10 +143,10 @@ def summarise(
         "resamples": resamples,
         "seed": seed,
         "level": level,
-        "headline": dict(first),
+        "headline": dict(entries["bands"][0]),
         **entries,
         "controls": list(_nested(entries["controls"], controls)),
-        "selection": None if selection is None else selection.figures(band, first),
+        "selection": None if selection is None else selection.figures(band, entries["bands"][0]),
         "notes": [*notes, *_notes(parts, len(gold)), *_constant(covariates)],
     }
 
