@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Options = Mapping[str, Any]
 
 _LOADING = ("revision", "family", "device", "dtype", "max_tokens", "trust_remote_code", "allow_unsafe_weights")
-_SCORING = ("objective", "pattern", "measures", "gamma", "top_fraction", "batch_tokens")
+_SCORING = ("objective", "template", "pattern", "measures", "gamma", "top_fraction", "batch_tokens")
 
 
 def load(screen: Screen, name: str, options: Options) -> LoadedModel:

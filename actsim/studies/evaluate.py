@@ -192,6 +192,7 @@ def summarise_run(
             "model": loaded.identity(),
             "objective": scoring.objective,
             "pattern": scoring.pattern,
+            "template": scoring.template,
         },
         gold=pairs.gold,
         layer_scores={measure: scores.layer_scores(measure).to_numpy() for measure in scoring.measures},
