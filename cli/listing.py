@@ -139,7 +139,10 @@ KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 @click.argument("what", type=click.Choice(list(KINDS)), required=False)
 @shared.display_options
 def list_command(what: str | None, **options: Any) -> None:
-    """List the data sets, measures, objectives (read-outs), patterns and templates that have names; all without WHAT."""
+    """List the data sets, measures, objectives (read-outs), patterns and templates that have a name.
+
+    Without WHAT all of them are listed.
+    """
     screen = Screen.of(options)
     document = {kind: entries() for kind, entries in KINDS.items() if what in (None, kind)}
     from actsim.report.terminal import listing

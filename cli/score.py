@@ -67,6 +67,7 @@ def _compare(a: str, b: str, loaded: LoadedModel, scoring: Scoring, options: Opt
         "model": loaded.identity(),
         "objective": scoring.objective,
         "pattern": scoring.pattern,
+        "template": scoring.template,
         "measures": list(scoring.measures),
         "band": {"name": band.name, "layers": list(band.layers)},
         "readouts": list(next(iter(compared.values())).readouts),

@@ -54,7 +54,7 @@ BASELINE_STYLES = {
 }
 # of Tol's muted palette, which stays apart from Okabe and Ito's
 CONTROL_STYLES = {
-    "control_random_weights": ("#882255", (0, (1, 1)), "X"),
+    "control_random_weights": ("#882255", (0, (3, 1.2)), "X"),
     "control_shuffled_tokens": ("#999933", (0, (4, 1, 1, 1)), "<"),
     "partial": ("#332288", (0, (9, 2, 3, 2)), "*"),
 }
@@ -182,8 +182,10 @@ def _draw_beside(axes: Axes, summary: Row) -> None:
     for index, (key, (label, rows)) in enumerate(found.items()):
         colour, dashes, marker = CONTROL_STYLES.get(key, OTHER_BASELINE_STYLE)
         rho, low, high = (_values(rows, layers, name) for name in ("spearman", "ci_low", "ci_high"))
-        given = given_label(next(iter(rows.values()))["given"]) if key == "partial" else ""
-        text = f"partial, given {given}" if key == "partial" else f"control: {label}"
+        text = f"control: {label}"
+        if key == "partial":
+            measure = f"{summary['headline']['measure']}, " if len(summary["measures"]) > 1 else ""
+            text = f"{measure}partial, given {given_label(next(iter(rows.values()))['given'])}"
         places = layers + BESIDE * (index + 1)
         axes.vlines(places, low, high, color=colour, alpha=0.5, linewidth=1.2, zorder=2)
         axes.plot(

@@ -31,6 +31,7 @@ from actsim.report.wording import (
     percent,
     reaches,
     selection_sentence,
+    template_lines,
     unbeaten_overlap,
     verdict,
 )
@@ -115,6 +116,7 @@ def _headline(summary: Row) -> Iterator[str]:
         )
     default = " This band is the default and is fixed before anything is scored." if _is_default(summary) else ""
     yield f"The score of a pair is the mean of the measure {escaped(headline['measure'])} over the {band}.{default}"
+    yield from (f"Every sentence stands in the {escaped(line)}" for line in template_lines(summary))
     if summary["selection"]:
         yield escaped(selection_sentence(summary["selection"]))
     if summary["baselines"] or summary.get("controls"):

@@ -34,6 +34,7 @@ from actsim.report.wording import (
     percent,
     selection_sentence,
     statistic_text,
+    template_lines,
 )
 
 STATISTICS = ("n", "spearman", "ci_low", "ci_high", "pearson", "kendall")
@@ -244,6 +245,7 @@ class _Painter:
         yield self.text(f"{data_label(summary)}: {summary['n_pairs']} pairs", "bold")
         yield self.text(one_line(summary["model"]["name"]))
         yield self.text(f"{summary['objective']}, {summary['pattern']}, {summary['headline']['measure']}", "dim")
+        yield from (self.text(line, "dim") for line in template_lines(summary))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], labels: str = "") -> Table:
         """A table of right-justified columns; those named in ``labels`` are left-justified and may fold.

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from actsim.config import PLAIN
+
 Row = Mapping[str, Any]
 """A JSON object out of a run's summary."""
 
@@ -112,6 +114,12 @@ def statistic_text(row: Row) -> str:
     text = f"Spearman {number(row['spearman'])}"
     ends = interval(row["ci_low"], row["ci_high"], digits=2)
     return f"{text}{'' if ends == MISSING else ' ' + ends}, n = {row['n']}"
+
+
+def template_lines(document: Row) -> list[str]:
+    """``template: …`` on one line, where there is one around the sentences."""
+    template = document.get("template", PLAIN)
+    return [] if template == PLAIN else [f"template: {one_line(template)}"]
 
 
 def headline_sentence(summary: Row) -> str:
