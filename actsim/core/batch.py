@@ -32,6 +32,9 @@ class Prompt(tuple[int, ...]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Prompt) and tuple(self) == tuple(other) and self.texts == other.texts
 
+    def __ne__(self, other: object) -> bool:  # tuple has one of its own
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((tuple(self), self.texts))
 
