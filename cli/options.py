@@ -285,6 +285,7 @@ control = option(
     "controls",
     section=STATISTICS,
     multiple=True,
+    default=(),
     metavar="NAME",
     help=f"Set a control against the model: {' or '.join(CONTROLS)}; may be repeated, each is a run of its own.",
 )
