@@ -119,8 +119,8 @@ def _headline(summary: Row) -> Iterator[str]:
     yield from (f"Every sentence stands in the {escaped(line)}" for line in template_lines(summary))
     if summary["selection"]:
         yield escaped(selection_sentence(summary["selection"]))
-    if summary["baselines"] or summary.get("controls"):
-        yield "\n".join(f"- {sentence}" for sentence in _comparisons(summary))
+    if comparisons := [f"- {sentence}" for sentence in _comparisons(summary)]:
+        yield "\n".join(comparisons)
         yield (
             f"“Above” and “below” mean that the paired {level} interval of the difference leaves out 0; "
             "these intervals are not corrected for the number of comparisons."
