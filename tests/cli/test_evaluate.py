@@ -171,8 +171,9 @@ def test_controls_reach_the_run_the_screen_and_the_report(invoke, llama, pairs_c
         inner = open_run(Path("run") / f"control-{control['name']}-seed4")
         assert inner.manifest["config"]["model"]["control"] == {"name": control["name"], "seed": 4}
         assert inner.summary["headline"] == control["headline"]
-    again = invoke("eval", pairs_csv, "-m", llama, "--out", "run", *options, *FEW)
-    assert again.stderr.count("12 of 12 pairs are scored already") == 3
+    assert invoke("eval", pairs_csv, "-m", llama, "--out", "run", *options, *FEW).exit_code == 0
+    for directory in ("run", "run/control-random-weights-seed4", "run/control-shuffled-tokens-seed4"):
+        assert [session["pairs_written"] for session in open_run(directory).manifest["sessions"]] == [12, 0]
 
 
 @pytest.mark.parametrize("template", ["echo", "the {text} is"])
