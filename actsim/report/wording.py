@@ -21,8 +21,8 @@ BASELINES = {
 }
 CONTROLS = {"random-weights": "random weights", "shuffled-tokens": "shuffled tokens"}
 DOUBTS = {
-    "random-weights": "what the headline shows need not come from what the model has learned",
-    "shuffled-tokens": "what the headline shows need not depend on the order of the words",
+    "random-weights": "need not come from what the model has learned",
+    "shuffled-tokens": "need not depend on the order of the words",
 }
 """What it means for the headline when a control reaches it."""
 ABOVE, BELOW, NOT_DISTINGUISHABLE = "above", "below", "not distinguishable from"
@@ -177,7 +177,7 @@ def control_sentence(summary: Row) -> str | None:
     """What speaks against the headline, in plain words with the figures; None where nothing does.
 
     A control whose interval reaches the headline's own, word overlap that is not beaten, a partial correlation (all
-    covariates held constant) whose interval holds 0.
+    covariates held constant) whose interval does not lie above 0.
     """
     doubts = [_control_doubt(summary, control) for control in summary.get("controls", ()) if reaches(summary, control)]
     if (row := unbeaten_overlap(summary)) is not None:
@@ -186,10 +186,11 @@ def control_sentence(summary: Row) -> str | None:
             f"difference {difference_text(row['difference'])}."
         )
     partial = summary["partial"][-1] if summary["partial"] else None
-    if partial is not None and verdict(partial) == NOT_DISTINGUISHABLE:
+    if partial is not None and verdict(partial) in (BELOW, NOT_DISTINGUISHABLE):
+        where = "holds 0" if verdict(partial) == NOT_DISTINGUISHABLE else "lies below 0"
         doubts.append(
             f"Given {given_label(partial['given'])}, the partial correlation is {figure_text(partial)}: its interval "
-            "holds 0."
+            f"{where}."
         )
     return " ".join(doubts) or None
 
@@ -202,6 +203,7 @@ def reaches(summary: Row, control: Row) -> bool:
 
 def _control_doubt(summary: Row, control: Row) -> str:
     headline, own = summary["headline"], control["headline"]
+    what = "part of what" if verdict(control["difference"]) == ABOVE else "what"
     paired = {
         ABOVE: ", though the paired difference leaves out 0",
         BELOW: ", and the control is the better one",
@@ -209,7 +211,8 @@ def _control_doubt(summary: Row, control: Row) -> str:
     }.get(verdict(control["difference"]) or "", "")
     return (
         f"The interval of the control {control_label(control)}, {figure_text(own)}, reaches the headline's own, "
-        f"{figure_text(headline)}{paired} ({difference_text(control['difference'])}): {DOUBTS[control['name']]}."
+        f"{figure_text(headline)}{paired} ({difference_text(control['difference'])}): {what} the headline shows "
+        f"{DOUBTS[control['name']]}."
     )
 
 

@@ -116,6 +116,8 @@ def test_word_overlap_that_is_not_beaten_and_a_partial_correlation_that_may_be_0
     assert partial == (
         "word overlap, length difference, the partial correlation is 0.020 [-0.030, 0.070]: its interval holds 0."
     )
+    summary["partial"][-1]["ci_high"] = -0.01
+    assert control_sentence(summary).endswith("its interval lies below 0.")
 
 
 def test_every_layer_stands_in_one_of_the_sentences_groups(make_summary):
