@@ -19,6 +19,19 @@ MEASURES = ("cosine", "ruzicka", "jaccard", "overlap")
 SET_MEASURES = ("jaccard", "overlap")
 """Measures of activated sets: they need a threshold, either ``gamma`` or ``top_fraction``."""
 
+CONTROLS = ("random-weights", "shuffled-tokens")
+"""What a model is set against: its architecture with fresh weights, its sentences in a random order."""
+
+SLOT = "{text}"
+"""Where the sentence stands in a template."""
+PLAIN = SLOT
+TEMPLATES = {
+    "plain": PLAIN,
+    "prompteol": f'This sentence : "{SLOT}" means in one word:"',
+    "echo": f"Rewrite the sentence: {SLOT}, rewritten sentence: {SLOT}",
+}
+"""Templates that have a name; any other text with one or two slots is one as well."""
+
 DEFAULT_TOP_FRACTION = 0.01
 DEFAULT_BATCH_TOKENS = 1024
 
@@ -37,6 +50,8 @@ class Scoring:
         batch_tokens: budget of padded tokens per batch.
         dtype: the model's floating point type; patterns and sums are float32 or wider whatever it is.
         baselines: whether hidden states and the model's own embedding are scored beside the patterns.
+        template: what a causal language model is given: a name out of TEMPLATES, kept as its text, or a text in which
+            the sentence stands once or twice, at ``{text}``. Read in the last of them, see ``core.objectives``.
     """
 
     objective: str
@@ -48,6 +63,7 @@ class Scoring:
     batch_tokens: int = DEFAULT_BATCH_TOKENS
     dtype: str = "float32"
     baselines: bool = True
+    template: str = PLAIN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", tuple(self.measures))
@@ -69,6 +85,7 @@ class Scoring:
                 "the others are defined for absolute patterns."
             )
         self._check_thresholds()
+        object.__setattr__(self, "template", _template_text(self.template))
         for name in ("max_tokens", "batch_tokens"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
@@ -101,6 +118,20 @@ class Scoring:
         return self.pattern.endswith("weighted")
 
 
+def _template_text(name_or_text: str) -> str:
+    """The text of a template; UsageError for an unknown name, or a text that is none."""
+    slots = name_or_text.count(SLOT)
+    if slots == 0:
+        if name_or_text not in TEMPLATES:
+            raise unknown_name("template", name_or_text, TEMPLATES, f"Or give a text in which {SLOT} stands.")
+        return TEMPLATES[name_or_text]
+    if slots > 2:
+        raise UsageError(
+            f"the template {name_or_text!r} has {SLOT} {slots} times; allowed is once, or twice to read the second."
+        )
+    return name_or_text
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that changes the numbers of a run: which pairs, which model, which scoring."""
@@ -113,7 +144,10 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A plain, JSON-ready copy; raises ValueError for NaN and infinities, which JSON does not have."""
-        return json.loads(json.dumps(asdict(self), allow_nan=False))
+        content = asdict(self)
+        if self.scoring.template == PLAIN:  # runs from before there were templates keep their digest
+            del content["scoring"]["template"]
+        return json.loads(json.dumps(content, allow_nan=False))
 
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the canonical JSON form."""

@@ -29,7 +29,7 @@ _LOADING = (
     "trust_remote_code",
     "allow_unsafe_weights",
 )
-_SCORING = ("objective", "pattern", "measures", "gamma", "top_fraction", "batch_tokens")
+_SCORING = ("objective", "template", "pattern", "measures", "gamma", "top_fraction", "batch_tokens")
 
 
 def load(screen: Screen, name: str, options: Options) -> LoadedModel:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actsim.config import RunConfig, Scoring
+from actsim.config import CONTROLS, RunConfig, Scoring
 from actsim.data.benchmarks import BENCHMARKS
 from actsim.data.files import FORMATS
 from actsim.errors import UsageError
+from actsim.registry import unknown_name
 
 from . import options as shared
 from .arguments import Options, check_objective, load, load_evaluated_pairs, scoring_changes, scoring_for
@@ -44,6 +45,8 @@ Examples:
 @shared.no_baselines
 @shared.layers
 @shared.select_on
+@shared.control
+@shared.control_seed
 @shared.resamples
 @shared.level
 @shared.seed
@@ -67,7 +70,11 @@ def evaluate_command(ctx: click.Context, dataset: str | None, **options: Any) ->
         from actsim.store.writing import check_directory
 
         check_directory(Path(options["out"]))
+    shared.refuse_without(ctx, "--control", ["--control-seed"])
     changes = scoring_changes(options)
+    for name in options["controls"]:
+        if name not in CONTROLS:
+            raise unknown_name("control", name, CONTROLS)
     pairs, selection_pairs = load_evaluated_pairs(dataset, options)
     check_objective(changes)
     for chosen in (pairs, selection_pairs):
@@ -102,9 +109,8 @@ def _evaluate(
     directory = default_directory(config) if options["out"] is None else Path(options["out"])
     LOG.info("run in %s, configuration %s", directory, config.digest())
     LOG.debug("configuration: %s", config.to_dict())
-    statistics = Statistics(
-        **{name: options[name] for name in ("layers", "resamples", "level", "seed")}, select_on=selection_pairs
-    )
+    names = ("layers", "resamples", "level", "seed", "controls", "control_seed")
+    statistics = Statistics(**{name: options[name] for name in names}, select_on=selection_pairs)
     try:
         with screen.progress() as progress:
             return evaluate(

@@ -1,4 +1,4 @@
-"""``actsim list``: the data sets, measures, read-outs and patterns that have a name."""
+"""``actsim list``: the data sets, measures, read-outs, patterns and templates that have a name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from actsim.config import MEASURES, PATTERNS, SET_MEASURES, Scoring
+from actsim.config import MEASURES, PATTERNS, SET_MEASURES, SLOT, TEMPLATES, Scoring
 from actsim.data.benchmarks import BENCHMARKS, Benchmark, Release
 from actsim.data.sources import DATA_DIR_VARIABLE
 
 from . import options as shared
 from .display import Screen
 
-SHORT_HELP = "List data sets, measures, objectives and patterns."
+EXAMPLE = "A dog sleeps."
+SHORT_HELP = "List data sets, measures, objectives, patterns and templates."
 EPILOG = """\b
 Examples:
   actsim list
@@ -107,6 +108,19 @@ def _formula(scoring: Scoring) -> str:
     return f"P = |{signed}|" if scoring.absolute else f"P = {signed}; the measure cosine only"
 
 
+def templates() -> list[dict[str, Any]]:
+    """The templates: the text, and what a model is given for a sentence."""
+    return [
+        {
+            "name": name,
+            "default": position == 0,
+            "definition": text,
+            "example": text.replace(SLOT, EXAMPLE),
+        }
+        for position, (name, text) in enumerate(TEMPLATES.items())
+    ]
+
+
 def _first_paragraph(function: Callable[..., Any]) -> str:
     """The first paragraph of a docstring, which gives the formula."""
     return " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
@@ -117,6 +131,7 @@ KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "measures": measures,
     "objectives": objectives,
     "patterns": patterns,
+    "templates": templates,
 }
 
 
@@ -124,7 +139,10 @@ KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 @click.argument("what", type=click.Choice(list(KINDS)), required=False)
 @shared.display_options
 def list_command(what: str | None, **options: Any) -> None:
-    """List the data sets, measures, objectives (read-outs) and patterns that have a name; without WHAT all of them."""
+    """List the data sets, measures, objectives (read-outs), patterns and templates that have a name.
+
+    Without WHAT all of them are listed.
+    """
     screen = Screen.of(options)
     document = {kind: entries() for kind, entries in KINDS.items() if what in (None, kind)}
     from actsim.report.terminal import listing

@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from actsim.config import DEFAULT_BATCH_TOKENS, DEFAULT_TOP_FRACTION, MEASURES, PATTERNS, SET_MEASURES
+from actsim.config import (
+    CONTROLS,
+    DEFAULT_BATCH_TOKENS,
+    DEFAULT_TOP_FRACTION,
+    MEASURES,
+    PATTERNS,
+    SET_MEASURES,
+    TEMPLATES,
+)
 from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.errors import UsageError
 from actsim.models.locate import DEFAULT_MODEL
@@ -243,6 +251,14 @@ batch_tokens = option(
     metavar="N",
     help="Padded tokens per batch: more is faster and needs more memory.",
 )
+template = option(
+    "--template",
+    section=SCORING,
+    default=next(iter(TEMPLATES)),
+    metavar="NAME|TEXT",
+    help="What a causal model is given: one of "
+    f"{', '.join(TEMPLATES)}, or a text with {{text}} in it; twice to read the second. See 'actsim list templates'.",
+)
 no_baselines = option(
     "--no-baselines",
     section=SCORING,
@@ -272,6 +288,23 @@ select_on = option(
     section=STATISTICS,
     metavar="SPLIT",
     help="Choose the band on another split instead, and report both figures; --limit and --first apply there too.",
+)
+control = option(
+    "--control",
+    "controls",
+    section=STATISTICS,
+    multiple=True,
+    default=(),
+    metavar="NAME",
+    help=f"Set a control against the model: {' or '.join(CONTROLS)}; may be repeated, each is a run of its own.",
+)
+control_seed = option(
+    "--control-seed",
+    section=STATISTICS,
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="With --control: seed of the weights and of the order of the tokens.",
 )
 resamples = option(
     "--resamples",
@@ -369,5 +402,5 @@ data_options = together(split, limit, first, columns, data_dir, release, data_re
 loading_options = together(
     revision, family, device, device_map, dtype, max_tokens, threads, trust_remote_code, allow_unsafe_weights
 )
-pattern_options = together(objective, pattern, measure, gamma, top_fraction)
+pattern_options = together(objective, template, pattern, measure, gamma, top_fraction)
 display_options = together(as_json, quiet, verbose)

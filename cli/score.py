@@ -54,19 +54,20 @@ def score_command(ctx: click.Context, a: str, b: str, **options: Any) -> None:
 
 def _compare(a: str, b: str, loaded: LoadedModel, scoring: Scoring, options: Options) -> dict[str, Any]:
     """Everything that is shown, ready for JSON."""
-    from actsim.models.tokenise import tokenise
-    from actsim.pipelines.correlation import Band
+    from actsim.models.tokenise import tokenise_for
     from actsim.pipelines.explain import explain
     from actsim.pipelines.similarity import similarity
+    from actsim.stats.bands import Band
 
     band = Band.parse(options["layers"], loaded.n_layers)
     compared = similarity(a, b, loaded, scoring)
-    cut = tokenise(loaded.tokenizer, [a, b], ["a", "b"], scoring.max_tokens).truncated
+    cut = tokenise_for(loaded, [a, b], ["a", "b"], scoring).truncated
     document = {
         "sentences": [a, b],
         "model": loaded.identity(),
         "objective": scoring.objective,
         "pattern": scoring.pattern,
+        "template": scoring.template,
         "measures": list(scoring.measures),
         "band": {"name": band.name, "layers": list(band.layers)},
         "readouts": list(next(iter(compared.values())).readouts),

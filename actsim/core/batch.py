@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -21,13 +22,46 @@ MOST_PARTS, LEAST_PART = 4, 192
 """
 
 
+class Prompt(tuple[int, ...]):
+    """Tokens of a sentence inside a template; equal to another one only where the text stands in the same place.
+
+    Attributes:
+        texts: the positions of the sentence, first and last plus one, once or twice; the last is read.
+    """
+
+    texts: tuple[tuple[int, int], ...]
+
+    def __new__(cls, ids: Iterable[int], texts: Iterable[tuple[int, int]]) -> Prompt:
+        """Ids of the whole prompt, and where the text stands in them."""
+        prompt = super().__new__(cls, ids)
+        prompt.texts = tuple(texts)
+        return prompt
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prompt) and tuple(self) == tuple(other) and self.texts == other.texts
+
+    def __ne__(self, other: object) -> bool:  # tuple has one of its own
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((tuple(self), self.texts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prompt, (tuple(self), self.texts)
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and attention mask of some sentences; ``labels`` name them in error messages."""
+    """Token ids and attention mask of some sentences; ``labels`` name them in error messages.
+
+    ``text_mask`` is True at the tokens that are read where sentences stand inside a template: those of the sentence
+    itself, at its last occurrence. None where they stand alone.
+    """
 
     input_ids: Int[Tensor, "sentences tokens"]
     attention_mask: Int[Tensor, "sentences tokens"]
     labels: tuple[str, ...]
+    text_mask: Bool[Tensor, "sentences tokens"] | None = None
 
     @property
     def lengths(self) -> Int[Tensor, " sentences"]:
@@ -47,12 +81,18 @@ class Batch:
     def part(self, first: int, last: int) -> Batch:
         """Sentences ``first`` … ``last`` - 1 alone, padded to the longest of them."""
         rows, columns = slice(first, last), slice(0, max(self.sizes[first:last]))
-        return Batch(self.input_ids[rows, columns], self.attention_mask[rows, columns], self.labels[rows])
+        text = None if self.text_mask is None else self.text_mask[rows, columns]
+        return Batch(self.input_ids[rows, columns], self.attention_mask[rows, columns], self.labels[rows], text)
 
     def parts(self) -> list[Batch]:
         """The batch in order as consecutive parts, see ``divide``."""
         stops = divide(self.sizes)
         return [self.part(first, last) for first, last in zip((0, *stops), stops, strict=False)]
+
+    @property
+    def text(self) -> Bool[Tensor, "sentences tokens"]:
+        """True at the sentences' own tokens: neither padding nor template."""
+        return self.valid if self.text_mask is None else self.text_mask
 
 
 def pad(
@@ -65,7 +105,21 @@ def pad(
     for row, sequence in enumerate(sequences):
         input_ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
         mask[row, : len(sequence)] = 1
-    return Batch(input_ids.to(device), mask.to(device), tuple(labels))
+    text_mask = _text_mask(sequences, mask)
+    text_mask = None if text_mask is None else text_mask.to(device)
+    return Batch(input_ids.to(device), mask.to(device), tuple(labels), text_mask)
+
+
+def _text_mask(sequences: Sequence[Tokens], mask: Tensor) -> Tensor | None:
+    """Where the text of each prompt is read; None where no sequence is a prompt."""
+    if not any(isinstance(sequence, Prompt) for sequence in sequences):
+        return None
+    text_mask = mask.bool()
+    for row, sequence in enumerate(sequences):
+        if isinstance(sequence, Prompt):
+            start, stop = sequence.texts[-1]
+            text_mask[row, :start] = text_mask[row, stop:] = False
+    return text_mask
 
 
 @dataclass(frozen=True)
@@ -167,7 +221,7 @@ def divide(lengths: Sequence[int]) -> tuple[int, ...]:
     whole = len(lengths)
     stops = [stop for stop in range(1, whole) if lengths[stop] != lengths[stop - 1]] + [whole]
     best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
-    chosen = (whole * max(lengths), (whole,))
+    chosen: tuple[int, tuple[int, ...]] = (whole * max(lengths), (whole,))
     for _ in range(MOST_PARTS):
         further: dict[int, tuple[int, tuple[int, ...]]] = {}
         for first, (tokens, ends) in best.items():

@@ -21,8 +21,8 @@ class HiddenStates:
     """Pooled hidden states after each block, in block order.
 
     Attributes:
-        mean: mean over the sentence's own tokens, one [sentences, width] tensor per block.
-        last: the state at the last own token, likewise.
+        mean: mean over the sentence's own tokens (``Batch.text``), one [sentences, width] tensor per block.
+        last: the state at the last token, a template's included, likewise.
     """
 
     mean: dict[int, Float[Tensor, "sentences width"]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class HiddenStates:
 def capture_hidden(blocks: Sequence[nn.Module], batch: Batch) -> Iterator[HiddenStates]:
     """While open, pool the output of every block; a block that is used several times keeps its last use."""
     states = HiddenStates()
-    mask = batch.attention_mask.unsqueeze(-1)
+    mask = batch.text.unsqueeze(-1)
     rows = torch.arange(len(batch.labels), device=batch.input_ids.device)
     last = batch.lengths - 1
 

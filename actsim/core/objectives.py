@@ -145,17 +145,19 @@ def log_sum_exp(target: Target, batch: Batch) -> ReadOut:
 def nll(target: Target, batch: Batch) -> ReadOut:
     """D = -Σ_t log p(x_t | x_<t), the sentence's negative log-likelihood in nats, summed over its tokens.
 
-    The first token is given, not predicted.
+    The first token is given, not predicted. In a template the sum runs over the tokens of the sentence alone, at its
+    last occurrence, each given all that stands before it.
 
     Raises:
         NumericError: a sentence of a single token has no predicted token.
     """
-    for label, length in zip(batch.labels, batch.lengths.tolist(), strict=True):
-        if length < 2:
+    predicted = batch.text[:, 1:]
+    for label, count in zip(batch.labels, predicted.sum(dim=1).tolist(), strict=True):
+        if count < 1:
             raise NumericError(
                 f"{label}: one token only, and the objective nll needs two; use the objective next-token."
             )
-    sentence, position = batch.valid[:, 1:].nonzero(as_tuple=True)
+    sentence, position = predicted.nonzero(as_tuple=True)
     following = batch.input_ids[sentence, position + 1]
 
     def predicting(hidden: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from actsim.core.batch import pad
-from actsim.core.capture import Trace, capture_linears
+from actsim.core.capture import capture_linears
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.scoring.tiled import PREFIX_BITS, TILE_BYTES
+from actsim.core.trace import Trace
 from actsim.models.tokenise import tokenise
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -44,6 +44,9 @@ from actsim.models.sentence import SentenceModules, read_sentence_modules
 from actsim.models.tokenizer import load_tokenizer, prepare_tokenizer, resolve_max_tokens
 from actsim.registry import unknown_name
 
+if TYPE_CHECKING:
+    from actsim.models.controls import Control
+
 FAMILIES = ("causal", "encoder")
 
 
@@ -68,6 +71,7 @@ class LoadedModel:
         source: where it came from: kind, name, revision, folder, note, sha256 of the weights.
         notes: one line each, what a reader of the results must know.
         device_map: module name -> device of a model that is spread over several, else empty.
+        control: where this is no model but its control, which one; see ``actsim.models.controls``.
     """
 
     model: PreTrainedModel
@@ -86,6 +90,7 @@ class LoadedModel:
     source: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     device_map: dict[str, str] = field(default_factory=dict)
+    control: Control | None = None
 
     @property
     def n_layers(self) -> int:
@@ -112,6 +117,7 @@ class LoadedModel:
             "family": self.family,
             "pooling": self.pooling.name if self.pooling else None,
             "head": [f"{type(module).__name__}({module.extra_repr()})" for module in self.head],
+            **({"control": asdict(self.control)} if self.control else {}),
         }
 
     def default_scoring(self) -> Scoring:
@@ -227,7 +233,7 @@ def wrap_model(
         raise UsageError(f"{type(model).__name__} is not a causal language model with a head; use family='encoder'.")
     sentence = SentenceModules(pooling, nn.Sequential(), (), None, False, None) if pooling else None
     refuse_offloaded(model)
-    record = {"kind": "memory", "name": name, "revision": None, "sha256": _parameters_sha256(model)}
+    record = {"kind": "memory", "name": name, "revision": None, "sha256": parameters_sha256(model)}
     scored: Any = model if resolved == "causal" else model.base_model
     prepared = prepare_tokenizer(tokenizer)
     return _assemble(scored, prepared, resolved, sentence, max_tokens, record, _sentence_notes(sentence, resolved))
@@ -286,7 +292,7 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _parameters_sha256(model: nn.Module) -> str:
+def parameters_sha256(model: nn.Module) -> str:
     """SHA-256 over names, shapes and bytes of all parameters."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():

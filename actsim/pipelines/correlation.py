@@ -8,7 +8,6 @@ less does not move the interval of another.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from actsim.errors import DataError, NumericError, UsageError
+from actsim.errors import DataError, NumericError
+from actsim.stats.bands import Band
 from actsim.stats.bootstrap import (
     Interval,
     bootstrap_partial_spearman,
+    bootstrap_partial_spearman_columns,
     bootstrap_spearman,
     paired_difference,
     percentile_interval,
@@ -29,99 +30,13 @@ from actsim.stats.correlation import complete_rows, kendall, partial_spearman, p
 Column = Float[np.ndarray, " pairs"]
 LayerScores = Mapping[str, Float[np.ndarray, "pairs layers"]]
 KindScores = Mapping[str, tuple[Sequence[tuple[int, str]], Float[np.ndarray, "pairs kinds"]]]
-Baselines = Iterable[tuple[str, int | None, Column]]
+Baselines = Sequence[tuple[str, int | None, Column]]
 Covariates = Mapping[str, Shaped[np.ndarray, " pairs"]]
 
-BAND_FORMS = "all, deep, last, last:4, 21-30, 3,5,6 or a mixture such as 1-3,6"
+PARTS = ("bands", "layers", "kinds", "baselines", "layer_differences", "controls")
+"""Parts of a summary whose rows share one bootstrap."""
 NAMED_IN_NOTE = 5
 """A note names this many columns and counts the others."""
-
-
-@dataclass(frozen=True)
-class Band:
-    """A set of layers whose scores are averaged.
-
-    Attributes:
-        name: how the band was asked for, e.g. ``"deep"`` or ``"21-30"``.
-        layers: ascending, counted from 1.
-    """
-
-    name: str
-    layers: tuple[int, ...]
-
-    @classmethod
-    def parse(cls, spec: str, n_layers: int) -> Band:
-        """Read a band: ``all``, ``deep`` (⌊L/2⌋ + 1 … L), ``last``, ``last:K``, or layers and ranges with commas.
-
-        Ranges are inclusive; a layer that is named twice counts once.
-
-        Raises:
-            UsageError: another form, a reversed range, or a layer outside 1 … L.
-        """
-        name = re.sub(r"\s*([,:-])\s*", r"\1", spec.strip())
-        if name == "all":
-            return cls(name, tuple(range(1, n_layers + 1)))
-        if name == "deep":
-            return cls(name, tuple(range(n_layers // 2 + 1, n_layers + 1)))
-        if match := re.fullmatch(r"last(?::([0-9]+))?", name):
-            count = int(match[1] or 1)
-            if not 1 <= count <= n_layers:
-                raise _band_error(spec, f"{count} is not a possible number of layers", n_layers)
-            return cls(name, tuple(range(n_layers - count + 1, n_layers + 1)))
-        layers = {layer for term in name.split(",") for layer in _parse_range(term, spec, n_layers)}
-        return cls(name, tuple(sorted(layers)))
-
-    def average(self, layer_scores: Float[np.ndarray, "pairs layers"]) -> Column:
-        """Mean of the band's layer scores, one value per pair; NaN where one of them is."""
-        return layer_scores[:, np.array(self.layers) - 1].mean(axis=1)
-
-
-def _parse_range(term: str, spec: str, n_layers: int) -> range:
-    match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", term)
-    if match is None:
-        raise _band_error(spec, f"{term!r} is neither a layer nor a range", n_layers)
-    first, last = int(match[1]), int(match[2] or match[1])
-    if first > last:
-        raise _band_error(spec, f"{term} is reversed", n_layers)
-    if first < 1 or last > n_layers:
-        raise _band_error(spec, f"layer {first if first < 1 else last} does not exist", n_layers)
-    return range(first, last + 1)
-
-
-def _band_error(spec: str, reason: str, n_layers: int) -> UsageError:
-    return UsageError(
-        f"cannot read --layers {spec!r}: {reason}; the model has layers 1 to {n_layers}; allowed: {BAND_FORMS}."
-    )
-
-
-def choose_band(gold: Column, layer_scores: Float[np.ndarray, "pairs layers"]) -> tuple[Band, float]:
-    """The contiguous band with the highest Spearman correlation, and that correlation.
-
-    All L (L + 1) / 2 windows of layers are candidates; of equal ones the wider wins, then the deeper. Meant for a
-    split other than the one reported: the correlation is the best of many, hence too high for that split.
-
-    Raises:
-        DataError: no candidate has a defined correlation (constant gold or scores).
-    """
-    n_layers = layer_scores.shape[1]
-    best: tuple[float, int, int] | None = None
-    for first in range(1, n_layers + 1):
-        for last in range(first, n_layers + 1):
-            rho = spearman(_window(first, last).average(layer_scores), gold)
-            candidate = (rho, last - first + 1, last)
-            if not math.isnan(rho) and (best is None or candidate > best):
-                best = candidate
-    if best is None:
-        raise DataError(
-            f"no band can be chosen on these {len(gold)} pairs: the gold or every layer's score is constant; "
-            "select on a split with varied gold scores."
-        )
-    rho, width, last = best
-    return _window(last - width + 1, last), rho
-
-
-def _window(first: int, last: int) -> Band:
-    return Band(str(first) if first == last else f"{first}-{last}", tuple(range(first, last + 1)))
 
 
 @dataclass(frozen=True)
@@ -143,6 +58,15 @@ class Selection:
             "spearman_selection": _number(self.spearman),
             "spearman_here": headline["spearman"],
         }
+
+
+@dataclass(frozen=True, eq=False)
+class ControlScores:
+    """The scores of the same pairs under a control: the headline measure's, of every layer."""
+
+    name: str
+    seed: int
+    layer_scores: Float[np.ndarray, "pairs layers"]
 
 
 @dataclass(frozen=True)
@@ -179,6 +103,7 @@ def summarise(
     level: float = 0.95,
     seed: int = 0,
     selection: Selection | None = None,
+    controls: Sequence[ControlScores] = (),
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The summary of a run, JSON-ready: an undefined number is None.
@@ -188,10 +113,11 @@ def summarise(
         gold: human scores.
         layer_scores: measure -> scores of every layer; the first measure is the headline.
         kind_scores: measure -> ((layer, kind) of every column, scores); NaN where a score is null.
-        baselines: (name, layer or None, scores), each set against the headline band on their common rows.
-        covariates: confounds to hold constant, each alone and all together.
+        baselines: (name, layer or None, scores), each set against headline and layers on their common rows.
+        covariates: confounds to hold constant, each alone and all together; all together for every layer too.
         band: the layers whose mean is the headline score.
         selection: given when the band was chosen on another split.
+        controls: each set against the headline band and layer by layer.
         notes: sentences for the reader, kept in front of those added here.
 
     Raises:
@@ -199,37 +125,43 @@ def summarise(
         NumericError: an infinite score.
         UsageError: an impossible number of resamples or level.
     """
-    _check_shapes(gold, layer_scores, kind_scores)
+    _check_shapes(gold, layer_scores, kind_scores, controls)
     resampling = _Resampling(resamples, level, seed)
-    headline = band.average(next(iter(layer_scores.values())))
-    parts = _correlate(gold, headline, _rows(band, layer_scores, kind_scores, baselines), resampling)
+    measure, scores = next(iter(layer_scores.items()))
+    headline = band.average(scores)
+    beside = (*_baseline_rows(headline, measure, scores, baselines), *_control_rows(band, measure, scores, controls))
+    parts = _correlate(gold, (*_rows(band, layer_scores, kind_scores), *beside), resampling)
     parts["partial"] = [_partial(gold, headline, given, resampling) for given in _given(covariates)]
-    first = parts["bands"][0].entry
+    parts["partial_layers"] = _partial_layers(gold, scores, covariates, resampling) if covariates else []
+    entries = {part: [result.entry for result in results] for part, results in parts.items()}
     return {
         **identity,
         "measures": list(layer_scores),
-        "n_layers": next(iter(layer_scores.values())).shape[1],
+        "n_layers": scores.shape[1],
         "band": {"name": band.name, "layers": list(band.layers)},
         "n_pairs": len(gold),
         "resamples": resamples,
         "seed": seed,
         "level": level,
-        "headline": dict(first),
-        **{part: [result.entry for result in results] for part, results in parts.items()},
-        "selection": None if selection is None else selection.figures(band, first),
+        "headline": dict(entries["bands"][0]),
+        **entries,
+        "controls": list(_nested(entries["controls"], controls)),
+        "selection": None if selection is None else selection.figures(band, entries["bands"][0]),
         "notes": [*notes, *_notes(parts, len(gold)), *_constant(covariates)],
     }
 
 
-def _check_shapes(gold: Column, layer_scores: LayerScores, kind_scores: KindScores) -> None:
+def _check_shapes(
+    gold: Column, layer_scores: LayerScores, kind_scores: KindScores, controls: Sequence[ControlScores]
+) -> None:
     """What ``summarise`` promises about measures and groups; the columns are checked one by one in ``_Columns``."""
     if not layer_scores:
         raise DataError("there is nothing to correlate: no measure has scores; score the pairs first.")
     if len(gold) < 3:
         raise DataError(f"a correlation needs at least 3 pairs, got {len(gold)}; take more pairs.")
-    shapes = {scores.shape for scores in layer_scores.values()}
+    shapes = {scores.shape for scores in (*layer_scores.values(), *(control.layer_scores for control in controls))}
     if len(shapes) > 1:
-        raise DataError(f"the measures have scores of unequal shapes {sorted(shapes)}; score all of them in one run.")
+        raise DataError(f"measures or controls with scores of shapes {sorted(shapes)}; score the same pairs.")
     for measure, (groups, scores) in kind_scores.items():
         if len(groups) != scores.shape[1]:
             raise DataError(f"{measure}: {len(groups)} kinds but {scores.shape[1]} columns; pass one column per kind.")
@@ -247,23 +179,27 @@ def _checked(title: str, values: Shaped[np.ndarray, " pairs"], n_pairs: int) -> 
 
 
 class _Row(NamedTuple):
-    """A row of the summary before anything is computed."""
+    """A row of the summary before anything is computed.
+
+    ``minuend``: what the row's values are subtracted from, correlation from correlation, for its ``difference``.
+    """
 
     part: str
     labels: dict[str, Any]
     values: Column
+    minuend: Column | None = None
 
     def title(self) -> str:
         """For notes: ``cosine, layer 3, q``."""
         named = [str(self.labels[key]) for key in ("measure", "name") if key in self.labels]
         layer = self.labels.get("layer")
-        place = ["band"] if self.part == "bands" else [] if layer is None else [f"layer {layer}"]
+        whole = ["band"] if self.part in ("bands", "controls") else []
         kind = [self.labels["kind"]] if "kind" in self.labels else []
-        return ", ".join([*named, *place, *kind])
+        return ", ".join([*named, *(whole if layer is None else [f"layer {layer}"]), *kind])
 
 
-def _rows(band: Band, layer_scores: LayerScores, kind_scores: KindScores, baselines: Baselines) -> Iterator[_Row]:
-    """Every row with a correlation of its own, in the order of the summary."""
+def _rows(band: Band, layer_scores: LayerScores, kind_scores: KindScores) -> Iterator[_Row]:
+    """The rows of the patterns, in the order of the summary."""
     for measure, scores in layer_scores.items():
         yield _Row("bands", {"measure": measure}, band.average(scores))
     for measure, scores in layer_scores.items():
@@ -272,8 +208,42 @@ def _rows(band: Band, layer_scores: LayerScores, kind_scores: KindScores, baseli
     for measure, (groups, scores) in kind_scores.items():
         for (layer, kind), values in zip(groups, scores.T, strict=True):
             yield _Row("kinds", {"layer": layer, "kind": kind, "measure": measure}, values)
+
+
+def _baseline_rows(
+    headline: Column, measure: str, scores: Float[np.ndarray, "pairs layers"], baselines: Baselines
+) -> Iterator[_Row]:
+    """The baselines beside the headline, and then beside the layers: those of a layer beside that layer."""
     for name, place, values in baselines:
-        yield _Row("baselines", {"name": name, "layer": place}, values)
+        yield _Row("baselines", {"name": name, "layer": place}, values, headline)
+    for name, place, values in baselines:
+        for layer, own in enumerate(scores.T, start=1):
+            if place in (None, layer):
+                labels = {"layer": layer, "measure": measure, "name": name}
+                yield _Row("layer_differences", labels, values, own)
+
+
+def _control_rows(
+    band: Band, measure: str, scores: Float[np.ndarray, "pairs layers"], controls: Sequence[ControlScores]
+) -> Iterator[_Row]:
+    """Every control's band beside the headline, and its layers beside the same layers."""
+    for control in controls:
+        labels = {"name": control.name, "measure": measure}
+        yield _Row("controls", labels, band.average(control.layer_scores), band.average(scores))
+        for layer, (values, own) in enumerate(zip(control.layer_scores.T, scores.T, strict=True), start=1):
+            yield _Row("controls", {**labels, "layer": layer}, values, own)
+
+
+def _nested(entries: Sequence[dict[str, Any]], controls: Sequence[ControlScores]) -> Iterator[dict[str, Any]]:
+    """The entries of the control rows gathered by control: name, seed, headline, layers, difference."""
+    for control in controls:
+        own = [dict(entry) for entry in entries if entry["name"] == control.name]
+        for entry in own:
+            del entry["name"]
+        headline, *layers = own
+        difference = headline.pop("difference")
+        identity = {"name": control.name, "seed": control.seed}
+        yield {**identity, "headline": headline, "layers": layers, "difference": difference}
 
 
 class _Columns:
@@ -298,25 +268,27 @@ class _Columns:
         return self.add(title, np.where(common, ours, np.nan)), self.add(title, np.where(common, theirs, np.nan))
 
 
-def _correlate(
-    gold: Column, headline: Column, rows: Iterable[_Row], resampling: _Resampling
-) -> dict[str, list[_Result]]:
-    """The results of all rows by part of the summary; baselines get their paired difference to the headline."""
+def _correlate(gold: Column, rows: Iterable[_Row], resampling: _Resampling) -> dict[str, list[_Result]]:
+    """The results of all rows by part of the summary, with the paired differences of those that have a minuend."""
     columns = _Columns(len(gold))
-    planned = [(row, columns.add(row.title(), row.values)) for row in rows]
-    contrasts = {
-        number: columns.add_common(row.title(), headline, row.values)
-        for row, number in planned
-        if row.part == "baselines"
-    }
+    planned = [
+        (
+            row,
+            columns.add(row.title(), row.values),
+            None if row.minuend is None else columns.add_common(row.title(), row.minuend, row.values),
+        )
+        for row in rows
+    ]
     scores = np.stack(columns.values, axis=1)
     replicates = bootstrap_spearman(scores, gold, resamples=resampling.resamples, rng=resampling.rng())
-    results: dict[str, list[_Result]] = {"bands": [], "layers": [], "kinds": [], "baselines": []}
-    for row, number in planned:
+    results: dict[str, list[_Result]] = {part: [] for part in PARTS}
+    for row, number, contrast in planned:
         interval = percentile_interval(replicates[:, number], resampling.level)
-        entry = {**row.labels, **_figures(gold, row.values, interval)}
-        if row.part == "baselines":
-            ours, theirs = contrasts[number]
+        entry = dict(row.labels)
+        if row.part != "layer_differences":
+            entry |= _figures(gold, row.values, interval)
+        if contrast is not None:
+            ours, theirs = contrast
             difference = spearman(columns.values[ours], gold) - spearman(columns.values[theirs], gold)
             bounds = paired_difference(replicates[:, ours], replicates[:, theirs], resampling.level)
             entry["difference"] = {"value": _number(difference), **_bounds(bounds)}
@@ -356,9 +328,31 @@ def _partial(gold: Column, headline: Column, given: Covariates, resampling: _Res
     return _Result(f"partial given {' and '.join(given)}", entry, interval)
 
 
+def _partial_layers(
+    gold: Column, scores: Float[np.ndarray, "pairs layers"], given: Covariates, resampling: _Resampling
+) -> list[_Result]:
+    """The same for every layer of the headline measure, all covariates held constant."""
+    covariates = np.stack([_checked(f"covariate {name}", given[name], len(gold)) for name in given], axis=1)
+    replicates = bootstrap_partial_spearman_columns(
+        scores, gold, covariates, resamples=resampling.resamples, rng=resampling.rng()
+    )
+    results = []
+    for layer, values in enumerate(scores.T, start=1):
+        interval = percentile_interval(replicates[:, layer - 1], resampling.level)
+        entry = {
+            "layer": layer,
+            "given": list(given),
+            "spearman": _number(partial_spearman(values, gold, covariates)),
+            **_bounds(interval),
+            "n": int(complete_rows(values, *covariates.T).sum()),
+        }
+        results.append(_Result(f"layer {layer}, partial", entry, interval))
+    return results
+
+
 def _notes(parts: Mapping[str, Sequence[_Result]], n_pairs: int) -> Iterator[str]:
     """Sentences on missing scores, undefined correlations and resamples that had to be left out."""
-    results = [result for part in parts.values() for result in part]
+    results = [result for part, found in parts.items() if part != "layer_differences" for result in found]
     missing = [f"{r.title} ({n_pairs - r.entry['n']} of {n_pairs})" for r in results if r.entry["n"] < n_pairs]
     undefined = [r.title for r in results if r.entry["spearman"] is None]
     thinned = [

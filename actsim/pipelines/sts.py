@@ -19,7 +19,7 @@ from actsim.core.passes import PassResult, consume
 from actsim.core.precision import to_float64
 from actsim.core.scoring import default_backend
 from actsim.errors import ModelError
-from actsim.models.tokenise import tokenise
+from actsim.models.tokenise import tokenise_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,7 @@ def prepare(loaded: LoadedModel, pairs: PairSet, scoring: Scoring) -> Job:
         (f"{pairs.name} pair {name}, sentence a", f"{pairs.name} pair {name}, sentence b") for name in pairs.ids
     )
     a, b = (
-        tokenise(loaded.tokenizer, texts, [label[side] for label in labels], scoring.max_tokens)
+        tokenise_for(loaded, texts, [label[side] for label in labels], scoring)
         for side, texts in enumerate((pairs.sentences_a, pairs.sentences_b))
     )
     tokens = tuple(zip(a.tokens, b.tokens, strict=True))

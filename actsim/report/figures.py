@@ -19,13 +19,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from actsim.report.tables import layer_baselines, measure_layers
+from actsim.report.tables import beside_layers, layer_baselines, measure_layers
 from actsim.report.wording import (
     Row,
     band_label,
     baseline_label,
     data_label,
     defined,
+    given_label,
     number,
     one_line,
     percent,
@@ -51,7 +52,15 @@ BASELINE_STYLES = {
     "embedding": ("#E69F00", (0, (8, 3)), None),
     "word_overlap": ("#666666", (0, (1, 1.5)), None),
 }
+# of Tol's muted palette, which stays apart from Okabe and Ito's
+CONTROL_STYLES = {
+    "control_random_weights": ("#882255", (0, (3, 1.2)), "X"),
+    "control_shuffled_tokens": ("#999933", (0, (4, 1, 1, 1)), "<"),
+    "partial": ("#332288", (0, (9, 2, 3, 2)), "*"),
+}
 OTHER_BASELINE_STYLE = ("#999999", (0, (4, 4)), "x")
+BESIDE = 0.06
+"""Layers by which the bars of a control are moved to the right, so that bars do not lie on each other."""
 BAND_COLOUR = "#EFEFEF"
 SETTINGS = ("axes.", "figure.", "font.", "legend.", "lines.", "mathtext.", "patch.", "path.", "savefig.", "text.")
 TICK_SETTINGS = ("xaxis.", "xtick.", "yaxis.", "ytick.")
@@ -76,6 +85,7 @@ def layer_curve(summary: Row) -> Figure:
         _shade_band(axes, summary)
         _draw_measures(axes, summary)
         _draw_baselines(axes, summary)
+        _draw_beside(axes, summary)
         _finish_axes(axes, summary)
         _add_legend(figure, axes, summary)
         return figure
@@ -163,6 +173,32 @@ def _draw_baselines(axes: Axes, summary: Row) -> None:
             colour, dashes, _ = BASELINE_STYLES.get(row["name"], OTHER_BASELINE_STYLE)
             label = f"{baseline_label(row['name'])} ({number(value)})"
             axes.axhline(value, color=colour, linestyle=dashes, linewidth=1.6, label=label, zorder=1)
+
+
+def _draw_beside(axes: Axes, summary: Row) -> None:
+    """The controls and the partial correlations, each with its intervals as thin bars a little beside the layer."""
+    layers = _all_layers(summary)
+    found = beside_layers(summary)
+    for index, (key, (label, rows)) in enumerate(found.items()):
+        colour, dashes, marker = CONTROL_STYLES.get(key, OTHER_BASELINE_STYLE)
+        rho, low, high = (_values(rows, layers, name) for name in ("spearman", "ci_low", "ci_high"))
+        text = f"control: {label}"
+        if key == "partial":
+            measure = f"{summary['headline']['measure']}, " if len(summary["measures"]) > 1 else ""
+            text = f"{measure}partial, given {given_label(next(iter(rows.values()))['given'])}"
+        places = layers + BESIDE * (index + 1)
+        axes.vlines(places, low, high, color=colour, alpha=0.5, linewidth=1.2, zorder=2)
+        axes.plot(
+            places,
+            rho,
+            color=colour,
+            linestyle=dashes,
+            marker=marker,
+            markersize=_marker_size(summary) + 1,
+            label=_shortened(text, LEGEND_CHARACTERS),
+            linewidth=1.2,
+            zorder=3,
+        )
 
 
 def _data_line(summary: Row) -> str:

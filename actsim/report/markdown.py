@@ -8,24 +8,34 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from actsim.report.tables import layer_baselines, strongest
+from actsim.report.tables import beside_layers, layer_baselines, strongest
 from actsim.report.wording import (
+    ABOVE,
+    BELOW,
     MISSING,
+    NOT_DISTINGUISHABLE,
     Row,
     band_label,
     baseline_label,
+    control_label,
+    control_sentence,
     data_label,
     defined,
     difference_text,
+    figure_text,
     given_label,
     interval,
+    layer_sentences,
     number,
     one_line,
     percent,
+    reaches,
     selection_sentence,
+    template_lines,
+    unbeaten_overlap,
+    verdict,
 )
 
-ABOVE, BELOW, NOT_DISTINGUISHABLE = "above", "below", "not distinguishable from"
 FIGURE = "figure"
 CITATION = (
     "Wang, Dai, Yang, Ma, Sui: *Exploring Activation Patterns of Parameters in Language Models*. AAAI 2025, "
@@ -48,6 +58,7 @@ def report_markdown(summary: Row, manifest: Row, files: Mapping[str, str]) -> st
         *_headline(summary),
         *_figure(summary, files),
         *_layers(summary),
+        *_controls(summary),
         *_baselines(summary),
         *_partial(summary),
         *_kinds(summary),
@@ -58,22 +69,6 @@ def report_markdown(summary: Row, manifest: Row, files: Mapping[str, str]) -> st
         CITATION,
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def verdict(difference: Row | None) -> str | None:
-    """Where the headline stands to a baseline, by the interval of headline minus baseline.
-
-    Returns:
-        ``above`` when the interval lies above 0, ``below`` when it lies below, ``not distinguishable from`` when it
-        holds 0, None when there is no interval.
-    """
-    low = None if difference is None else defined(difference["ci_low"])
-    high = None if difference is None else defined(difference["ci_high"])
-    if low is None or high is None:
-        return None
-    if low > 0:
-        return ABOVE
-    return BELOW if high < 0 else NOT_DISTINGUISHABLE
 
 
 def escaped(value: object) -> str:
@@ -105,24 +100,27 @@ def _range(row: Row, level: str) -> str:
 def _headline(summary: Row) -> Iterator[str]:
     headline, level = summary["headline"], percent(summary["level"])
     band = escaped(band_label(summary["band"]))
+    doubts = control_sentence(summary)
+    doubts = f" {doubts}" if doubts else ""
     where = f"On {summary['n_pairs']} pairs ({escaped(data_label(summary))}), the similarity of the activation patterns"
     if defined(headline["spearman"]) is None:
         yield (
             f"{where} that two sentences leave in {escaped(summary['model']['name'])} has no defined Spearman "
-            f"correlation with the human scores (n = {headline['n']})."
+            f"correlation with the human scores (n = {headline['n']}).{doubts}"
         )
     else:
         yield (
             f"{where} that two sentences leave in {escaped(summary['model']['name'])} follows the human scores with a "
             f"Spearman correlation of **{number(headline['spearman'])}** ({_range(headline, level)}, "
-            f"n = {headline['n']})."
+            f"n = {headline['n']}).{doubts}"
         )
     default = " This band is the default and is fixed before anything is scored." if _is_default(summary) else ""
     yield f"The score of a pair is the mean of the measure {escaped(headline['measure'])} over the {band}.{default}"
+    yield from (f"Every sentence stands in the {escaped(line)}" for line in template_lines(summary))
     if summary["selection"]:
         yield escaped(selection_sentence(summary["selection"]))
-    if summary["baselines"]:
-        yield "\n".join(f"- {sentence}" for sentence in _comparisons(summary))
+    if comparisons := [f"- {sentence}" for sentence in _comparisons(summary)]:
+        yield "\n".join(comparisons)
         yield (
             f"“Above” and “below” mean that the paired {level} interval of the difference leaves out 0; "
             "these intervals are not corrected for the number of comparisons."
@@ -134,10 +132,19 @@ def _is_default(summary: Row) -> bool:
 
 
 def _comparisons(summary: Row) -> Iterator[str]:
-    """One sentence for each baseline; one for all layers of a baseline that has a figure per layer."""
+    """One sentence for each baseline; one for all layers of a baseline that has a figure per layer.
+
+    What the first paragraph speaks of is left out.
+    """
+    said = unbeaten_overlap(summary)
+    for control in summary.get("controls", ()):
+        where = verdict(control["difference"])
+        if where is not None and not reaches(summary, control):
+            label = f"{escaped(control_label(control))} ({figure_text(control['headline'])})"
+            yield f"The headline is **{where}** {label}: difference {difference_text(control['difference'])}."
     for row in summary["baselines"]:
-        if row["layer"] is None:
-            label = f"{escaped(baseline_label(row['name']))} ({_statistic(row)})"
+        if row["layer"] is None and row is not said:
+            label = f"{escaped(baseline_label(row['name']))} ({figure_text(row)})"
             where = verdict(row["difference"])
             if where is None:
                 yield f"The headline cannot be compared with {label}: the difference has no interval."
@@ -159,16 +166,9 @@ def _layer_comparison(label: str, rows: Sequence[Row]) -> str:
     if best is None:
         return text
     return (
-        f"{text} The strongest is layer {best['layer']} ({_statistic(best)}): "
+        f"{text} The strongest is layer {best['layer']} ({figure_text(best)}): "
         f"difference {difference_text(best['difference'])}."
     )
-
-
-def _statistic(row: Row) -> str:
-    """``0.640 [0.597, 0.679]``, with its n where it is undefined."""
-    if defined(row["spearman"]) is None:
-        return f"{MISSING}, n = {row['n']}"
-    return f"{number(row['spearman'])} {interval(row['ci_low'], row['ci_high'])}"
 
 
 def _figure(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
@@ -192,21 +192,50 @@ def _statistic_header(summary: Row) -> list[str]:
 
 
 def _layers(summary: Row) -> Iterator[str]:
-    beside = layer_baselines(summary)
-    band = set(summary["band"]["layers"])
-    header = ["layer", "measure", *_statistic_header(summary), *(escaped(baseline_label(name)) for name in beside)]
+    beside = {baseline_label(name): rows for name, rows in layer_baselines(summary).items()}
+    others = dict(beside_layers(summary).values())
+    headline, band = summary["headline"]["measure"], set(summary["band"]["layers"])
+    header = ["layer", "measure", *_statistic_header(summary), *map(escaped, (*beside, *others))]
     rows = []
     for row in summary["layers"]:
         layer = row["layer"]
-        others = [number(found[layer]["spearman"]) if layer in found else MISSING for found in beside.values()]
+        found = [*beside.values(), *(other if row["measure"] == headline else {} for other in others.values())]
+        cells = [number(other[layer]["spearman"]) if layer in other else MISSING for other in found]
         name = f"**{layer}**" if layer in band else str(layer)
-        rows.append([name, escaped(row["measure"]), *_statistic_cells(row), *others])
+        rows.append([name, escaped(row["measure"]), *_statistic_cells(row), *cells])
     for row in summary["bands"]:
         name = escaped(summary["band"]["name"])
-        rows.append([f"**{name}**", escaped(row["measure"]), *_statistic_cells(row), *([""] * len(beside))])
+        rows.append(
+            [f"**{name}**", escaped(row["measure"]), *_statistic_cells(row), *([""] * (len(beside) + len(others)))]
+        )
     yield "## Layers"
     yield "Layers of the headline band are bold; the band itself, the mean of their scores, comes last."
+    if partial := summary.get("partial_layers"):
+        yield f"Partial: the partial correlation given {escaped(given_label(partial[0]['given']))}."
     yield table(header, rows, text_columns=2)
+
+
+def _controls(summary: Row) -> Iterator[str]:
+    """Every control's headline, and in words which layers beat which control and baseline."""
+    controls = summary.get("controls")
+    if controls:
+        header = ["control", *_statistic_header(summary), "headline minus control", "the headline is"]
+        rows = [
+            [
+                escaped(control_label(control)),
+                *_statistic_cells(control["headline"]),
+                difference_text(control["difference"]),
+                verdict(control["difference"]) or MISSING,
+            ]
+            for control in controls
+        ]
+        yield "## Controls"
+        yield "The same pairs, scored in the same way, through each control; the band is the headline's."
+        yield table(header, rows)
+    if sentences := layer_sentences(summary):
+        yield "## Which layers beat what"
+        yield "\n".join(f"- {sentence}" for sentence in sentences)
+        yield f"By paired {percent(summary['level'])} intervals, not corrected for the number of comparisons."
 
 
 def _baselines(summary: Row) -> Iterator[str]:

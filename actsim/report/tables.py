@@ -22,6 +22,7 @@ from actsim.report.wording import (
     MISSING,
     Row,
     baseline_label,
+    control_label,
     data_label,
     defined,
     difference_text,
@@ -33,6 +34,7 @@ from actsim.report.wording import (
     percent,
     selection_sentence,
     statistic_text,
+    template_lines,
 )
 
 STATISTICS = ("n", "spearman", "ci_low", "ci_high", "pearson", "kendall")
@@ -55,6 +57,23 @@ def layer_baselines(summary: Row) -> dict[str, dict[int, Row]]:
     for row in summary["baselines"]:
         if row["layer"] is not None:
             found.setdefault(row["name"], {})[row["layer"]] = row
+    return found
+
+
+def beside_layers(summary: Row) -> dict[str, tuple[str, dict[int, Row]]]:
+    """What stands beside the layers of the headline measure: key -> (label, layer -> row).
+
+    The controls, as ``control_<name>``, and the partial correlations given all covariates, as ``partial``.
+    """
+    found = {
+        f"control_{control['name'].replace('-', '_')}": (
+            control_label(control),
+            {row["layer"]: row for row in control["layers"]},
+        )
+        for control in summary.get("controls", ())
+    }
+    if rows := summary.get("partial_layers"):
+        found["partial"] = ("partial", {row["layer"]: row for row in rows})
     return found
 
 
@@ -82,16 +101,18 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def layers_csv(summary: Row) -> str:
-    """One row per layer and measure: its statistics, then the baselines of that layer.
+    """One row per layer and measure: its statistics, the baselines of that layer, then what ``beside_layers`` finds.
 
     Floats are written with ``repr`` and parse back to the same bits; an undefined value is an empty field.
     """
-    baselines = layer_baselines(summary)
+    baselines, others = layer_baselines(summary), beside_layers(summary)
     ends = ("spearman", "ci_low", "ci_high")
-    header = ["layer", "measure", *STATISTICS, *(f"{name}_{end}" for name in baselines for end in ends)]
+    header = ["layer", "measure", *STATISTICS, *(f"{name}_{end}" for name in (*baselines, *others) for end in ends)]
+    headline = summary["headline"]["measure"]
     rows = []
     for row in summary["layers"]:
         beside = [found.get(row["layer"], {}) for found in baselines.values()]
+        beside += [found.get(row["layer"], {}) if row["measure"] == headline else {} for _, found in others.values()]
         own = [row["layer"], row["measure"], *(row[name] for name in STATISTICS)]
         rows.append([*own, *(other.get(end) for other in beside for end in ends)])
     return _csv(header, rows)
@@ -186,6 +207,8 @@ class _Painter:
         yield Text()
         yield self.layer_table()
         yield self.text(f"* layers of the headline band; intervals at {self.level}", "dim")
+        if partial := summary.get("partial_layers"):
+            yield self.text(f"partial: given {given_label(partial[0]['given'])}", "dim")
         if len(summary["bands"]) > 1:
             longest = max(len(row["measure"]) for row in summary["bands"])
             for row in summary["bands"]:
@@ -193,6 +216,9 @@ class _Painter:
         yield self.text(headline_sentence(summary), "bold")
         if summary["selection"]:
             yield self.text(selection_sentence(summary["selection"]))
+        if summary.get("controls"):
+            yield Text()
+            yield self.control_table()
         if summary["baselines"]:
             yield Text()
             yield self.baseline_table()
@@ -219,6 +245,7 @@ class _Painter:
         yield self.text(f"{data_label(summary)}: {summary['n_pairs']} pairs", "bold")
         yield self.text(one_line(summary["model"]["name"]))
         yield self.text(f"{summary['objective']}, {summary['pattern']}, {summary['headline']['measure']}", "dim")
+        yield from (self.text(line, "dim") for line in template_lines(summary))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], labels: str = "") -> Table:
         """A table of right-justified columns; those named in ``labels`` are left-justified and may fold.
@@ -243,6 +270,7 @@ class _Painter:
         summary = self.summary
         rows = measure_layers(summary, summary["headline"]["measure"])
         hidden = layer_baselines(summary).get("hidden_mean")
+        _, partial = beside_layers(summary).get("partial", ("", None))
         band = set(summary["band"]["layers"])
         columns: list[tuple[str, Callable[[int, Row], str]]] = [
             ("layer", lambda layer, row: f"{layer}{' *' if layer in band else '  '}"),
@@ -251,6 +279,8 @@ class _Painter:
         ]
         if self.shows_n(rows.values()):
             columns.append(("n", lambda layer, row: str(row["n"])))
+        if partial is not None:
+            columns.append(("partial", lambda layer, row: number(partial.get(layer, {}).get("spearman"))))
         if hidden is not None:
             columns.append(("hidden_mean", lambda layer, row: number(hidden.get(layer, {}).get("spearman"))))
         cells = [[show(layer, row) for _, show in columns] for layer, row in rows.items()]
@@ -290,19 +320,27 @@ class _Painter:
             if best is None:
                 best = next(iter(rows.values()))
             lines.append((f"{name}, layer {best['layer']}", best))
-        return self.statistic_table("baseline (best layer)", lines, difference=True)
+        return self.statistic_table("baseline (best layer)", lines, difference="baseline")
+
+    def control_table(self) -> RenderableType:
+        """The headline under every control, with the paired difference to it."""
+        lines = [
+            (control_label(control), {**control["headline"], "difference": control["difference"]})
+            for control in self.summary["controls"]
+        ]
+        return self.statistic_table("control", lines, difference="control")
 
     def partial_table(self) -> RenderableType:
         """Partial Spearman correlations of the headline band."""
         lines = [(given_label(row["given"]), row) for row in self.summary["partial"]]
-        return self.statistic_table("headline, partial given", lines, difference=False)
+        return self.statistic_table("headline, partial given", lines)
 
-    def statistic_table(self, title: str, lines: Sequence[tuple[str, Row]], *, difference: bool) -> RenderableType:
-        """Label, Spearman, interval, n where it differs, and the headline minus the row where asked for."""
+    def statistic_table(self, title: str, lines: Sequence[tuple[str, Row]], *, difference: str = "") -> RenderableType:
+        """Label, Spearman, interval, n where it differs, and the headline minus ``difference`` where that is named."""
         shows_n = self.shows_n(row for _, row in lines)
         headings = [title, "Spearman", f"{self.level} interval"]
         headings += ["n"] if shows_n else []
-        headings += ["headline minus baseline"] if difference else []
+        headings += [f"headline minus {difference}"] if difference else []
         cells = []
         for label, row in lines:
             line = [label, number(row["spearman"]), interval(row["ci_low"], row["ci_high"])]

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actsim.report.tables import ASCII_SIMPLE, MAX_BAR_CELLS, MIN_BAR_CELLS, TO_ASCII, BarScale
-from actsim.report.wording import MISSING, band_label, counted, interval, number, one_line
+from actsim.report.wording import MISSING, band_label, counted, interval, number, one_line, template_lines
 
 Document = Mapping[str, Any]
 
@@ -173,6 +173,7 @@ def score_report(document: Document) -> Page:
             yield ink.text(f"{name}: {one_line(sentence)}   (D = {readout:.4g})")
         model = one_line(document["model"]["name"])
         yield ink.text(f"{model}: {document['objective']}, {document['pattern']}", "dim")
+        yield from (ink.text(line, "dim") for line in template_lines(document))
         yield Text()
         yield _layer_scores(ink, document)
         yield ink.text("* layers of the band", "dim")

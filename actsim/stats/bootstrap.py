@@ -100,6 +100,43 @@ def bootstrap_spearman(
     return replicates
 
 
+def bootstrap_partial_spearman_columns(
+    scores: Float[np.ndarray, "pairs columns"],
+    y: Float[np.ndarray, " pairs"],
+    covariates: Float[np.ndarray, "pairs covariates"],
+    *,
+    resamples: int = 2000,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "resamples columns"]:
+    """Partial Spearman correlation of every column and y given the covariates, in each resample.
+
+    With C the correlation matrix of the resample's mid-ranks, S = C_tt − C_tz C_zz⁺ C_zt for the targets t = (x, y)
+    and the covariates z, the result is S_xy / √(S_xx S_yy): equal to ``partial_spearman`` on the materialised
+    resample. A covariate that is constant in the resample has zero rows in C and drops out of the pseudo-inverse.
+    NaN where a residual is constant. All columns share the resamples, and the ranks of y and the covariates.
+
+    Raises:
+        DataError: the numbers of rows differ or are zero.
+        UsageError: ``resamples`` is less than 1.
+    """
+    _check(resamples, scores, y, *covariates.T)
+    beside = complete_rows(y, *covariates.T)
+    replicates = np.empty((resamples, scores.shape[1]))
+    groups = []
+    for defined, columns in _columns_by_rows(scores):
+        rows = defined[beside[defined]]
+        shared = [_Ranking.of(column[rows]) for column in (y, *covariates.T)]
+        groups.append((rows, shared, [(column, _Ranking.of(scores[rows, column])) for column in columns]))
+    for chunk, multiplicities in _multiplicities(len(y), resamples, rng):
+        for rows, shared, rankings in groups:
+            weights = multiplicities[:, rows]
+            ranks = [ranking.row_ranks(weights) for ranking in shared]
+            for column, ranking in rankings:
+                correlations = _rank_correlations([ranking.row_ranks(weights), *ranks], weights)
+                replicates[chunk, column] = _partial(correlations)
+    return replicates
+
+
 def bootstrap_partial_spearman(
     x: Float[np.ndarray, " pairs"],
     y: Float[np.ndarray, " pairs"],
@@ -108,24 +145,8 @@ def bootstrap_partial_spearman(
     resamples: int = 2000,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " resamples"]:
-    """Partial Spearman correlation of x and y given the covariates, in each resample.
-
-    With C the correlation matrix of the resample's mid-ranks, S = C_tt − C_tz C_zz⁺ C_zt for the targets t = (x, y)
-    and the covariates z, the result is S_xy / √(S_xx S_yy): equal to ``partial_spearman`` on the materialised
-    resample. A covariate that is constant in the resample has zero rows in C and drops out of the pseudo-inverse.
-    NaN where a residual is constant.
-
-    Raises:
-        DataError: the numbers of rows differ or are zero.
-        UsageError: ``resamples`` is less than 1.
-    """
-    _check(resamples, covariates, x, y)
-    rows = np.flatnonzero(complete_rows(x, y, *covariates.T))
-    rankings = [_Ranking.of(column[rows]) for column in (x, y, *covariates.T)]
-    replicates = np.empty(resamples)
-    for chunk, multiplicities in _multiplicities(len(x), resamples, rng):
-        replicates[chunk] = _partial(_rank_correlations(rankings, multiplicities[:, rows]))
-    return replicates
+    """``bootstrap_partial_spearman_columns`` of the one column x."""
+    return bootstrap_partial_spearman_columns(x[:, None], y, covariates, resamples=resamples, rng=rng)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -211,10 +232,9 @@ def _ratio(
 
 
 def _rank_correlations(
-    rankings: list[_Ranking], weights: Float[np.ndarray, "chunk rows"]
+    ranks: list[Float[np.ndarray, "chunk rows"]], weights: Float[np.ndarray, "chunk rows"]
 ) -> Float[np.ndarray, "chunk columns columns"]:
     """Correlation matrix of the mid-ranks in each resample; zeros in the rows and columns of a constant one."""
-    ranks = [ranking.row_ranks(weights) for ranking in rankings]
     products = np.empty((len(weights), len(ranks), len(ranks)))
     for i, left in enumerate(ranks):
         weighted = weights * left

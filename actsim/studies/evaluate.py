@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,18 +16,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actsim.baselines import length_difference, word_overlap
-from actsim.config import RunConfig, Scoring
+from actsim.config import CONTROLS, RunConfig, Scoring
 from actsim.core.objectives import OBJECTIVES
 from actsim.data.pairs import PairSet, load_pairs
 from actsim.errors import UsageError
 from actsim.models.loading import LoadedModel, load_model
 from actsim.models.locate import DEFAULT_MODEL
-from actsim.pipelines.correlation import Band, Selection, choose_band, summarise
+from actsim.pipelines.correlation import ControlScores, Selection, summarise
 from actsim.pipelines.sts import evaluate_pairs, prepare
+from actsim.registry import unknown_name
 from actsim.report.figures import layer_curve_svg
 from actsim.report.markdown import report_markdown
 from actsim.report.tables import kinds_csv, layers_csv
+from actsim.stats.bands import Band, choose_band
 from actsim.store import PairScores, Run, RunStore, open_run
+from actsim.studies.controls import control_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +58,8 @@ class Statistics:
         level: coverage of the intervals.
         seed: of the bootstrap.
         select_on: pairs of another split on which the band is chosen instead of by ``layers``.
+        controls: names out of CONTROLS; each is a run of its own, set against this one.
+        control_seed: of what is drawn at random for the controls.
     """
 
     layers: str = "deep"
@@ -61,6 +67,8 @@ class Statistics:
     level: float = 0.95
     seed: int = 0
     select_on: PairSet | None = None
+    controls: tuple[str, ...] = ()
+    control_seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse before anything is scored what the bootstrap would refuse after it."""
@@ -68,8 +76,15 @@ class Statistics:
             raise UsageError(f"--resamples must be at least 1, got {self.resamples}; 2000 is usual.")
         if not 0 < self.level < 1:
             raise UsageError(f"--level must be between 0 and 1, got {self.level}; 0.95 is usual.")
-        if self.seed < 0:
-            raise UsageError(f"the seed must be at least 0, got {self.seed}.")
+        for name, seed in (("seed", self.seed), ("seed of the controls", self.control_seed)):
+            if seed < 0:
+                raise UsageError(f"the {name} must be at least 0, got {seed}.")
+        object.__setattr__(self, "controls", tuple(self.controls))
+        for control in self.controls:
+            if control not in CONTROLS:
+                raise unknown_name("control", control, CONTROLS)
+        if len(set(self.controls)) < len(self.controls):
+            raise UsageError(f"a control is given twice: {', '.join(self.controls)}; name each once.")
 
 
 def evaluate(
@@ -125,9 +140,11 @@ def evaluate(
         evaluate_pairs(job, store, progress=_counter(progress, done, len(pairs)))
         store.update_manifest(command=record["command"])
         scores = PairScores(store.read_parts(), tuple(job.groups), scoring.measures)
+        beside = partial(evaluate, scoring=scoring, fresh=fresh, keep_text=keep_text, progress=progress)
         if statistics.select_on is not None:
-            band, selection = _select(statistics, loaded, scoring, directory, fresh, keep_text, progress)
-        summary = summarise_run(loaded, pairs, scoring, scores, band, selection, statistics)
+            band, selection = _select(statistics, loaded, scoring.measures[0], directory, beside)
+        controls = list(control_scores(pairs, loaded, scoring.measures[0], band, statistics, directory, beside))
+        summary = summarise_run(loaded, pairs, scoring, scores, band, selection, statistics, controls)
         store.finish(_pairs_frame(pairs, scores, keep_text), summary, _texts(summary, store.manifest))
     return open_run(directory)
 
@@ -157,8 +174,9 @@ def summarise_run(
     band: Band,
     selection: Selection | None,
     statistics: Statistics,
+    controls: Sequence[ControlScores] = (),
 ) -> dict[str, Any]:
-    """The summary of a run out of its stored scores."""
+    """The summary of a run out of its stored scores, and those of its controls."""
     kinds = [group for group in scores.groups if group[1] != "all"]
     covariates: dict[str, np.ndarray] = {}
     readouts = scores.readouts()
@@ -174,6 +192,7 @@ def summarise_run(
             "model": loaded.identity(),
             "objective": scoring.objective,
             "pattern": scoring.pattern,
+            "template": scoring.template,
         },
         gold=pairs.gold,
         layer_scores={measure: scores.layer_scores(measure).to_numpy() for measure in scoring.measures},
@@ -185,6 +204,7 @@ def summarise_run(
         level=statistics.level,
         seed=statistics.seed,
         selection=selection,
+        controls=controls,
         notes=_notes(loaded, scoring, readouts),
     )
 
@@ -209,28 +229,14 @@ def _notes(loaded: LoadedModel, scoring: Scoring, readouts: pd.DataFrame) -> lis
 
 
 def _select(
-    statistics: Statistics,
-    loaded: LoadedModel,
-    scoring: Scoring,
-    directory: Path,
-    fresh: bool,
-    keep_text: bool,
-    progress: Progress | None,
+    statistics: Statistics, loaded: LoadedModel, measure: str, directory: Path, beside: Callable[..., Run]
 ) -> tuple[Band, Selection]:
     """Score the selection pairs in a run of their own and choose the band of highest correlation there."""
     pairs = statistics.select_on
     assert pairs is not None
-    run = evaluate(
-        pairs,
-        loaded,
-        scoring,
-        statistics=replace(statistics, select_on=None),
-        out=directory / "selection",
-        fresh=fresh,
-        keep_text=keep_text,
-        progress=progress,
-    )
-    band, spearman = choose_band(pairs.gold, run.layer_scores(scoring.measures[0]).to_numpy())
+    alone = replace(statistics, select_on=None, controls=())
+    run = beside(pairs, loaded, statistics=alone, out=directory / "selection")
+    band, spearman = choose_band(pairs.gold, run.layer_scores(measure).to_numpy())
     return band, Selection(pairs.split, len(pairs), spearman)
 
 

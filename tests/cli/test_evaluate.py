@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from pair_files import made_up_pairs, write_csv
 
+from actsim.config import TEMPLATES
 from actsim.store import open_run
 
 FEW = ("--resamples", "50")
@@ -152,6 +153,39 @@ def test_every_option_of_statistics_reaches_the_summary(invoke, bert, pairs_csv)
     summary = summary_of(invoke("eval", pairs_csv, "-m", bert, "--json", *options))
     assert (summary["resamples"], summary["level"], summary["seed"]) == (70, 0.8, 5)
     assert summary["band"]["layers"] == [1, 3]
+
+
+def test_controls_reach_the_run_the_screen_and_the_report(invoke, llama, pairs_csv):
+    options = ("--control", "random-weights", "--control", "shuffled-tokens", "--control-seed", "4")
+    result = invoke("eval", pairs_csv, "-m", llama, "--out", "run", *options, *FEW)
+    assert result.exit_code == 0, result.output
+    controls = open_run("run").summary["controls"]
+    assert [(control["name"], control["seed"]) for control in controls] == [
+        ("random-weights", 4),
+        ("shuffled-tokens", 4),
+    ]
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    for control in controls:
+        label = f"{control['name'].replace('-', ' ')} (seed 4)"
+        assert label in result.stdout and label in Path("run/report.md").read_text(encoding="utf-8")
+        inner = open_run(Path("run") / f"control-{control['name']}-seed4")
+        assert inner.manifest["config"]["model"]["control"] == {"name": control["name"], "seed": 4}
+        assert inner.summary["headline"] == control["headline"]
+    assert invoke("eval", pairs_csv, "-m", llama, "--out", "run", *options, *FEW).exit_code == 0
+    for directory in ("run", "run/control-random-weights-seed4", "run/control-shuffled-tokens-seed4"):
+        assert [session["pairs_written"] for session in open_run(directory).manifest["sessions"]] == [12, 0]
+
+
+@pytest.mark.parametrize("template", ["echo", "the {text} is"])
+def test_a_template_reaches_the_run(invoke, llama, pairs_csv, template):
+    result = invoke("eval", pairs_csv, "-m", llama, "--out", "run", "--template", template, *FEW)
+    assert result.exit_code == 0, result.output
+    text = TEMPLATES.get(template, template)
+    run = open_run("run")
+    assert run.manifest["config"]["scoring"]["template"] == run.summary["template"] == text
+    assert f"template: {text[:20]}" in result.stdout
+    refused = invoke("eval", pairs_csv, "-m", llama, "--out", "run", *FEW)
+    assert refused.exit_code == 1 and "scoring.template" in refused.stderr
 
 
 def test_threads_reach_torch(invoke, bert, pairs_csv):

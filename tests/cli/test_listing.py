@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from actsim.config import MEASURES, PATTERNS
+from actsim.config import MEASURES, PATTERNS, TEMPLATES
 from actsim.core.objectives import OBJECTIVES
 from actsim.data.benchmarks import BENCHMARKS
 from actsim_cli.listing import KINDS
@@ -16,6 +16,7 @@ NAMES = {
     "measures": list(MEASURES),
     "objectives": [name for registry in OBJECTIVES.values() for name in registry],
     "patterns": list(PATTERNS),
+    "templates": list(TEMPLATES),
 }
 
 
@@ -54,10 +55,17 @@ def test_the_formulas_of_patterns_follow_their_names(invoke):
         assert ("W ⊙" in entry["definition"]) == entry["name"].endswith("weighted")
 
 
-@pytest.mark.parametrize("what", ["measures", "objectives", "patterns"])
+@pytest.mark.parametrize("what", ["measures", "objectives", "patterns", "templates"])
 def test_the_default_is_marked(invoke, what):
     (entries,) = json.loads(invoke("list", what, "--json").stdout).values()
     defaults = [entry["name"] for entry in entries if entry["default"]]
     expected = [next(iter(registry)) for registry in OBJECTIVES.values()] if what == "objectives" else NAMES[what][:1]
     assert defaults == expected
     assert all(f"{name} *" in invoke("list", what).stdout for name in defaults)
+
+
+def test_templates_are_shown_with_a_sentence_in_them(invoke):
+    for entry in json.loads(invoke("list", "templates", "--json").stdout)["templates"]:
+        before, *after = entry["definition"].split("{text}")
+        assert after and entry["example"].startswith(before) and "{text}" not in entry["example"]
+        assert entry["example"].count("A dog sleeps.") == len(after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -76,3 +77,14 @@ def test_a_causal_model_takes_its_objectives(invoke, llama):
     ]
     assert [document["objective"] for document in documents] == ["next-token", "nll"]
     assert documents[0]["readouts"] != documents[1]["readouts"]
+
+
+def test_a_template_stands_around_the_sentences(invoke, llama):
+    scoring = replace(load_model(llama).default_scoring(), template="prompteol")
+    document = json.loads(invoke("score", A, B, "-m", llama, "--template", "prompteol", "--json").stdout)
+    expected = similarity(A, B, load_model(llama), scoring)["cosine"]
+    assert {row["layer"]: row["score"] for row in document["scores"][0]["layers"]} == pytest.approx(expected.layers)
+    assert document["template"] == scoring.template
+    shown = invoke("score", A, B, "-m", llama, "--template", "prompteol").stdout
+    assert 'template: This sentence : "{text}" means in one word:"' in shown
+    assert "template" not in invoke("score", A, B, "-m", llama).stdout

@@ -12,12 +12,13 @@ from toy_target import batch_of, gradients, squares, toy
 
 from actsim.config import Scoring
 from actsim.core.batch import pad
-from actsim.core.capture import GradientOverflow, Trace
+from actsim.core.capture import GradientOverflow
 from actsim.core.consumers import PairMoments
 from actsim.core.measures import cosine
 from actsim.core.objectives import CAUSAL_OBJECTIVES, ENCODER_OBJECTIVES, ReadOut
 from actsim.core.passes import HALF_SCALES, consume, run_pass
 from actsim.core.scoring import Pattern, reference
+from actsim.core.trace import Trace
 from actsim.errors import NumericError
 
 TOKENS = ((2, 7, 8, 9), (2, 12), (2, 7, 30, 9, 14))

@@ -6,7 +6,8 @@ import pytest
 import scipy.stats
 
 from actsim.errors import DataError, NumericError, UsageError
-from actsim.pipelines.correlation import Band, Selection, choose_band, summarise
+from actsim.pipelines.correlation import ControlScores, Selection, summarise
+from actsim.stats.bands import Band, choose_band
 from actsim.stats.bootstrap import bootstrap_partial_spearman, bootstrap_spearman
 from actsim.stats.correlation import partial_spearman
 
@@ -149,7 +150,8 @@ def test_the_summary_has_its_shape_and_is_json(columns):
     assert list(summary) == [
         *IDENTITY,
         *("measures", "n_layers", "band", "n_pairs", "resamples", "seed", "level", "headline"),
-        *("bands", "layers", "kinds", "baselines", "partial", "selection", "notes"),
+        *("bands", "layers", "kinds", "baselines", "layer_differences", "controls", "partial", "partial_layers"),
+        *("selection", "notes"),
     ]
     assert {key: summary[key] for key in IDENTITY} == IDENTITY
     assert summary["measures"] == ["cosine", "ruzicka"]
@@ -236,6 +238,85 @@ def test_partial_correlations_hold_each_covariate_and_all_of_them(columns):
         assert (row["spearman"], row["ci_low"], row["ci_high"]) == pytest.approx((expected, low, high), abs=1e-12)
         assert row["n"] == N
     assert summary["partial"][0]["spearman"] < summary["headline"]["spearman"] - 0.05
+
+
+def naive_partial(x, y, covariates):
+    """Pearson's r of what least squares, with an intercept, leaves of the ranks."""
+    design = np.column_stack([np.ones(len(x)), *(scipy.stats.rankdata(column) for column in covariates)])
+    residuals = []
+    for target in map(scipy.stats.rankdata, (x, y)):
+        residuals.append(target - design @ np.linalg.lstsq(design, target, rcond=None)[0])
+    return scipy.stats.pearsonr(*residuals).statistic
+
+
+def test_partial_correlations_of_the_layers_equal_least_squares_in_every_resample(columns):
+    columns["layer_scores"]["cosine"][[3, 8], 1] = math.nan
+    summary = summarise(**columns)
+    gold, table = columns["gold"], [values.astype(float) for values in columns["covariates"].values()]
+    drawn = np.random.default_rng(7).integers(N, size=(RESAMPLES, N))
+    for row, values in zip(summary["partial_layers"], columns["layer_scores"]["cosine"].T, strict=True):
+        kept = ~np.isnan(values)
+        expected = naive_partial(values[kept], gold[kept], [column[kept] for column in table])
+        replicates = [
+            naive_partial(values[rows], gold[rows], [column[rows] for column in table])
+            for rows in (sample[kept[sample]] for sample in drawn)
+        ]
+        assert row["spearman"] == pytest.approx(expected, abs=1e-9)
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(np.quantile(replicates, [0.025, 0.975]), abs=1e-9)
+        assert (row["n"], row["given"]) == (kept.sum(), list(columns["covariates"]))
+    assert [row["layer"] for row in summary["partial_layers"]] == list(range(1, LAYERS + 1))
+
+
+def naive_difference(x, y, gold):
+    """Spearman of x minus Spearman of y, and its percentile interval over the resamples of seed 7."""
+    drawn = np.random.default_rng(7).integers(N, size=(RESAMPLES, N))
+
+    def rho(column, rows):
+        return scipy.stats.spearmanr(column[rows], gold[rows]).statistic
+
+    replicates = [rho(x, rows) - rho(y, rows) for rows in drawn]
+    every = np.arange(N)
+    return (rho(x, every) - rho(y, every), *np.quantile(replicates, [0.025, 0.975]))
+
+
+def test_controls_are_set_against_the_headline_and_layer_by_layer(columns):
+    rng = np.random.default_rng(1)
+    gold, own = columns["gold"], columns["layer_scores"]["cosine"]
+    controls = [ControlScores(f"c{row}", row, gold[:, None] + 5 * rng.normal(size=(N, LAYERS))) for row in range(2)]
+    summary = summarise(**columns, controls=controls)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    for control, entry in zip(controls, summary["controls"], strict=True):
+        alone = summarise(**{**columns, "layer_scores": {"cosine": control.layer_scores}})
+        assert (entry["name"], entry["seed"]) == (control.name, control.seed)
+        assert entry["headline"] == alone["headline"]
+        band = slice(2, None)
+        means = own[:, band].mean(axis=1), control.layer_scores[:, band].mean(axis=1)
+        assert tuple(entry["difference"].values()) == pytest.approx(naive_difference(*means, gold), abs=1e-12)
+        for layer, row in enumerate(entry["layers"]):
+            difference = row.pop("difference")
+            assert row == alone["layers"][layer]
+            expected = naive_difference(own[:, layer], control.layer_scores[:, layer], gold)
+            assert tuple(difference.values()) == pytest.approx(expected, abs=1e-12)
+    without = summarise(**columns)
+    assert {**summary, "controls": []} == without
+
+
+def test_layers_are_set_against_baselines_of_the_same_layer_or_of_none(columns):
+    gold, own = columns["gold"], columns["layer_scores"]["cosine"]
+    rows = summarise(**columns)["layer_differences"]
+    layers = range(1, LAYERS + 1)
+    expected = [("word_overlap", layer) for layer in layers] + [("hidden_mean", 1)]
+    assert [(row["name"], row["layer"]) for row in rows] == [*expected, *(("embedding", layer) for layer in layers)]
+    values = {name: column for name, _, column in columns["baselines"]}
+    for row in rows:
+        assert set(row) == {"layer", "measure", "name", "difference"}
+        expected = naive_difference(own[:, row["layer"] - 1], values[row["name"]], gold)
+        assert tuple(row["difference"].values()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_control_of_other_layers_is_refused(columns):
+    with pytest.raises(DataError, match="score the same pairs"):
+        summarise(**columns, controls=[ControlScores("c", 0, np.zeros((N, LAYERS + 1)))])
 
 
 def test_the_seed_alone_decides_the_resamples(columns):

@@ -36,9 +36,14 @@ def fabricate_summary(
     model: str = "example/encoder-small",
     dataset: str = "pairs",
     baselines: bool = True,
+    controls: tuple[float, ...] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """A complete summary with ``n_layers`` layers; the layers in ``missing`` are undefined."""
+    """A complete summary with ``n_layers`` layers; the layers in ``missing`` are undefined.
+
+    ``controls``: the correlations of controls in every layer and in the band; with them come the partial correlations
+    of the layers and their differences to the baselines.
+    """
     rng = np.random.default_rng(seed)
     n = 1379
     band = list(range(n_layers // 2 + 1, n_layers + 1))
@@ -76,6 +81,46 @@ def fabricate_summary(
     covariates = ["word_overlap", "length_difference", *(["same_top_token"] if causal else [])]
     given = [[name] for name in covariates] + [covariates]
     partial = [{"given": names, **statistics(0.4 + 0.01 * i, n, rng)} for i, names in enumerate(given)]
+
+    def difference(value: float) -> dict[str, float]:
+        return {"value": value, "ci_low": value - 0.03, "ci_high": value + 0.03}
+
+    beside: dict[str, Any] = {}
+    if controls:
+        headline = [row for row in layers if row["measure"] == measures[0]]
+        known = [row for row in headline if row["spearman"] is not None]
+        beside = {
+            "controls": [
+                {
+                    "name": name,
+                    "seed": 3,
+                    "headline": {"measure": measures[0], **statistics(rho, n, rng)},
+                    "layers": [
+                        {
+                            "layer": row["layer"],
+                            "measure": measures[0],
+                            **statistics(rho, n, rng),
+                            "difference": difference((row["spearman"] or 0.0) - rho),
+                        }
+                        for row in headline
+                    ],
+                    "difference": difference(bands[0]["spearman"] - rho),
+                }
+                for name, rho in zip(("random-weights", "shuffled-tokens"), controls, strict=False)
+            ],
+            "layer_differences": [
+                {
+                    "layer": row["layer"],
+                    "measure": measures[0],
+                    "name": "word_overlap",
+                    "difference": difference(row["spearman"] - 0.64),
+                }
+                for row in known
+            ],
+            "partial_layers": [
+                {"layer": row["layer"], "given": covariates, **statistics(0.4, n, rng)} for row in headline
+            ],
+        }
     return {
         "dataset": {
             "name": dataset,
@@ -101,6 +146,7 @@ def fabricate_summary(
         "kinds": kinds,
         "baselines": rows,
         "partial": partial if baselines else [],
+        **beside,
         "selection": None,
         "notes": ["3 sentences were cut to 128 tokens."],
     }

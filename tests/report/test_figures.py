@@ -73,15 +73,31 @@ def test_baselines_without_layer_are_horizontal_lines(make_summary):
         assert set(drawn[f"{label} ({value:.3f})"].get_ydata()) == {value}
 
 
+def test_controls_and_partial_correlations_are_drawn_with_their_intervals(make_summary):
+    summary = make_summary(6, controls=(0.5, 0.4))
+    figure = layer_curve(summary)
+    drawn = lines(figure)
+    bars = [bar.get_segments() for bar in figure.axes[0].collections if len(getattr(bar, "get_segments", list)()) == 6]
+    rows = [control["layers"] for control in summary["controls"]] + [summary["partial_layers"]]
+    labels = ("control: random weights (seed 3)", "control: shuffled tokens (seed 3)", "partial, given word overlap, ")
+    for label, own, segments in zip(labels, rows, bars, strict=True):
+        (line,) = (line for name, line in drawn.items() if name.startswith(label))
+        np.testing.assert_array_equal(line.get_ydata(), [row["spearman"] for row in own])
+        assert [(low[1], high[1]) for low, high in segments] == [(row["ci_low"], row["ci_high"]) for row in own]
+        assert np.abs(line.get_xdata() - np.arange(1, 7)).max() < 0.25
+
+
 def test_every_line_differs_in_colour_and_in_dashes(make_summary):
-    figure = layer_curve(make_summary(6, causal=True, measures=MEASURES))
+    figure = layer_curve(make_summary(6, causal=True, measures=MEASURES, controls=(0.5, 0.4)))
     named = [line for label, line in lines(figure).items() if not label.startswith("_")]
-    assert len({line.get_color() for line in named}) == len(named) == 7
+    assert len({line.get_color() for line in named}) == len(named) == 10
     assert len({str(line._unscaled_dash_pattern) for line in named}) == len(named)
 
 
 def test_figure_has_room_for_what_it_shows(make_summary):
-    figure = layer_curve(make_summary(6, measures=MEASURES, causal=True, model="Organisation/Model-7B-Instruct-" * 10))
+    figure = layer_curve(
+        make_summary(6, measures=MEASURES, causal=True, controls=(0.5, 0.4), model="Organisation/Model-7B-" * 10)
+    )
     figure.draw_without_rendering()
     outer = figure.bbox
     boxes = [text.get_window_extent() for text in (*figure.legends[0].get_texts(), figure.axes[0]._left_title)]

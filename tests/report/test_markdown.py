@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actsim.report.markdown import code_block, escaped, report_markdown, verdict
+from actsim.report.markdown import code_block, escaped, report_markdown
+from actsim.report.wording import control_sentence, layer_sentences, verdict
 
 FILES = {"figure": "layers.svg", "layers.csv": "layers.csv"}
 
@@ -167,3 +168,39 @@ def test_report_cites_the_paper_and_leaves_out_empty_sections(make_summary, mani
     headings = re.findall(r"^## (.*)$", report_markdown(summary, manifest, {}), flags=re.MULTILINE)
     assert headings == ["Layers", "How this was made", "Reference"]
     assert "arXiv 2405.17799" in report_markdown(summary, manifest, {})
+
+
+def test_what_speaks_against_the_headline_stands_in_the_first_paragraph_and_only_there(make_summary, manifest):
+    summary = make_summary(4, controls=(0.9, 0.1))
+    text = report_markdown(summary, manifest, FILES)
+    first = text.split("\n\n")[1]
+    assert first.startswith("On 1379 pairs")
+    assert control_sentence(summary) in first
+    for said in ("word overlap, which knows no model", "reaches the headline's own"):
+        assert text.count(said) == 1
+    assert "word overlap (0.640" not in text and "random weights (seed 3) (0.900" not in text
+    assert "The headline is **above** shuffled tokens (seed 3) (0.100" in text
+
+
+def test_controls_have_a_table_and_columns_beside_the_layers(make_summary, manifest):
+    summary = make_summary(4, measures=("cosine", "ruzicka"), controls=(0.5, 0.1))
+    text = report_markdown(summary, manifest, FILES)
+    layers = next(table for table in tables(text) if table[0][:2] == ["layer", "measure"])
+    assert layers[0][-3:] == ["random weights (seed 3)", "shuffled tokens (seed 3)", "partial"]
+    assert layers[2][-3:] == ["0.500", "0.100", "0.400"]
+    assert [row[-3:] for row in layers[2:] if row[1] == "ruzicka"][:4] == [["–"] * 3] * 4
+    controls = next(table for table in tables(text) if table[0][0] == "control")
+    assert [row[0] for row in controls[2:]] == ["random weights (seed 3)", "shuffled tokens (seed 3)"]
+    assert [row[-1] for row in controls[2:]] == ["above", "above"]
+    for sentence in layer_sentences(summary):
+        assert f"- {sentence}" in text.splitlines()
+
+
+def test_without_controls_there_is_no_section_on_them(make_summary, manifest):
+    text = report_markdown(make_summary(3), manifest, FILES)
+    assert "## Controls" not in text and "## Which layers beat what" not in text
+
+
+def test_the_template_is_told(make_summary, manifest):
+    summary = {**make_summary(3), "template": 'say "{text}"'}
+    assert 'Every sentence stands in the template: say "{text}"' in report_markdown(summary, manifest, FILES)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from actsim.report.tables import BarScale, kinds_csv, layers_csv, terminal_table
+from actsim.report.wording import difference_text
 
 STATISTICS = ("n", "spearman", "ci_low", "ci_high", "pearson", "kendall")
 correlations = st.none() | st.floats(-1, 1)
@@ -182,6 +183,31 @@ def test_layers_csv_begins_with_the_documented_columns(make_summary):
     assert header[:8] == ["layer", "measure", *STATISTICS]
     assert header[8:] == ["hidden_mean_spearman", "hidden_mean_ci_low", "hidden_mean_ci_high"]
     assert layers_csv(make_summary(2, baselines=False)).splitlines()[0].split(",") == header[:8]
+
+
+def test_layers_csv_has_controls_and_partial_correlations_beside_the_headline_measure(make_summary):
+    summary = make_summary(3, measures=("cosine", "ruzicka"), controls=(0.5,))
+    rows = read(layers_csv(summary))
+    for row, layer in zip(rows, summary["controls"][0]["layers"], strict=False):
+        for end in ("spearman", "ci_low", "ci_high"):
+            assert parsed(row[f"control_random_weights_{end}"]) == layer[end]
+            assert parsed(row[f"partial_{end}"]) == summary["partial_layers"][layer["layer"] - 1][end]
+    assert {row["partial_ci_low"] for row in rows if row["measure"] == "ruzicka"} == {""}
+
+
+@pytest.mark.parametrize("width", [60, 72, 80])
+def test_controls_and_partial_correlations_keep_the_width(make_summary, width):
+    summary = make_summary(12, causal=True, controls=(0.5, 0.64)) | {"template": "say " * 30 + "{text}"}
+    text = printed(summary, width)
+    assert max(map(len, text.splitlines())) <= width
+    if width == 80:
+        for control in summary["controls"]:
+            line = line_of(text, [*control["name"].split("-"), "(seed", "3)", f"{control['headline']['spearman']:.3f}"])
+            assert difference_text(control["difference"]) in " ".join(line.split())
+        row = summary["layers"][6]
+        assert "0.400" in line_of(text, ["7", "*", f"{row['spearman']:.3f}"])
+        assert "partial: given word overlap, length difference, same top token" in text
+        assert "template: say" in text
 
 
 def test_csv_writes_numpy_and_undefined_numbers_like_plain_ones(make_summary):
