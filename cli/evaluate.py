@@ -50,6 +50,7 @@ Examples:
 @shared.out
 @shared.fresh
 @shared.no_text
+@shared.no_report
 @shared.display_options
 @click.pass_context
 def evaluate_command(ctx: click.Context, dataset: str | None, **options: Any) -> None:
@@ -111,6 +112,7 @@ def _evaluate(
                 out=directory,
                 fresh=options["fresh"],
                 keep_text=not options["no_text"],
+                report=not options["no_report"],
                 command=command,
                 progress=progress,
             )

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -23,10 +24,10 @@ from actsim.models.loading import LoadedModel, load_model
 from actsim.models.locate import DEFAULT_MODEL
 from actsim.pipelines.correlation import Band, Selection, choose_band, summarise
 from actsim.pipelines.sts import evaluate_pairs, prepare
-from actsim.report.figures import layer_curve_svg
-from actsim.report.markdown import report_markdown
-from actsim.report.tables import kinds_csv, layers_csv
+from actsim.report.files import report_files, table_files
+from actsim.report.page import EXTRA, missing_packages
 from actsim.store import PairScores, Run, RunStore, open_run
+from actsim.store.manifest import SUMMARY_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,8 @@ LOG = logging.getLogger("actsim")
 REPORTS = Path("reports")
 """Where runs are written when no directory is given."""
 
-FILES = {"figure": "layers.svg", "layers.csv": "layers.csv", "kinds.csv": "kinds.csv", "summary.json": "summary.json"}
+SELECTION = "selection"
+"""The folder inside of a run in which the pairs of ``select_on`` are scored."""
 
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "pandas", "pyarrow")
 
@@ -81,6 +83,7 @@ def evaluate(
     out: str | Path | None = None,
     fresh: bool = False,
     keep_text: bool = True,
+    report: bool = True,
     command: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -95,7 +98,8 @@ def evaluate(
         statistics: how scores are summed up.
         out: the run's directory; default ``reports/<dataset>-<split>-<model>-<digest>``.
         fresh: start over where the directory holds a run already, this one or another.
-        keep_text: also write the sentences to pairs.parquet.
+        keep_text: also write the sentences to pairs.parquet and the report.
+        report: also write report.html (where actsim[report] is installed), report.md and figures.
         command: the command line that repeats the run, for its report.
         progress: told of every batch that is done.
 
@@ -109,7 +113,7 @@ def evaluate(
     loaded = load_model(model) if isinstance(model, str) else model
     scoring = scoring or loaded.default_scoring()
     statistics = statistics or Statistics()
-    band, selection = Band.parse(statistics.layers, loaded.n_layers), None
+    Band.parse(statistics.layers, loaded.n_layers)  # refused before anything is scored
     OBJECTIVES[loaded.family].check(scoring.objective)
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)
     directory = Path(out) if out is not None else default_directory(config)
@@ -125,21 +129,27 @@ def evaluate(
         evaluate_pairs(job, store, progress=_counter(progress, done, len(pairs)))
         store.update_manifest(command=record["command"])
         scores = PairScores(store.read_parts(), tuple(job.groups), scoring.measures)
-        if statistics.select_on is not None:
-            band, selection = _select(statistics, loaded, scoring, directory, fresh, keep_text, progress)
+        band, selection = _select(statistics, loaded, scoring, directory, fresh, keep_text, progress)
         summary = summarise_run(loaded, pairs, scoring, scores, band, selection, statistics)
-        store.finish(_pairs_frame(pairs, scores, keep_text), summary, _texts(summary, store.manifest))
+        _finish(store, _pairs_frame(pairs, scores, keep_text), scores, summary, report)
     return open_run(directory)
 
 
-def _texts(summary: dict[str, Any], manifest: dict[str, Any]) -> dict[str, str]:
-    """The files for people: tables, the curve, the report."""
-    return {
-        "layers.csv": layers_csv(summary),
-        "kinds.csv": kinds_csv(summary),
-        FILES["figure"]: layer_curve_svg(summary),
-        "report.md": report_markdown(summary, manifest, FILES),
-    }
+def _finish(store: RunStore, pairs: pd.DataFrame, scores: PairScores, summary: dict[str, Any], report: bool) -> None:
+    """Write the results and, if asked, the report; without its page, and that is said, where a package is missing."""
+    if not report:
+        store.finish(pairs, summary, table_files(summary))
+        return
+    missing = missing_packages()
+    if missing:
+        LOG.warning(
+            "report.html was not written: it needs %s; run: pip install 'actsim[%s]', then: actsim report %s",
+            " and ".join(missing),
+            EXTRA,
+            shlex.quote(str(store.directory)),
+        )
+    files = report_files(scores, pairs, summary, store.manifest, page=not missing, beside=[SUMMARY_NAME])
+    store.finish(pairs, summary, files)
 
 
 def default_directory(config: RunConfig) -> Path:
@@ -216,18 +226,22 @@ def _select(
     fresh: bool,
     keep_text: bool,
     progress: Progress | None,
-) -> tuple[Band, Selection]:
-    """Score the selection pairs in a run of their own and choose the band of highest correlation there."""
-    pairs = statistics.select_on
-    assert pairs is not None
+) -> tuple[Band, Selection | None]:
+    """The band asked for, or that of highest correlation on the selection pairs, scored in a run of their own."""
+    pairs, folder = statistics.select_on, directory / SELECTION
+    if pairs is None:
+        if folder.is_dir():
+            LOG.warning("%s is of an earlier call that chose its band there; it is kept, and not used here.", folder)
+        return Band.parse(statistics.layers, loaded.n_layers), None
     run = evaluate(
         pairs,
         loaded,
         scoring,
         statistics=replace(statistics, select_on=None),
-        out=directory / "selection",
+        out=folder,
         fresh=fresh,
         keep_text=keep_text,
+        report=False,
         progress=progress,
     )
     band, spearman = choose_band(pairs.gold, run.layer_scores(scoring.measures[0]).to_numpy())
