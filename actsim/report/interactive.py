@@ -10,7 +10,9 @@ import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from actsim.report.histograms import Floats, ScoreDensity, gold_thirds, score_density
+import numpy as np
+
+from actsim.report.histograms import FEW_VALUES, Floats, ScoreDensity, gold_thirds, score_density
 from actsim.report.lines import Line, lines_beside
 from actsim.report.pair_table import rounded
 from actsim.report.palette import (
@@ -56,7 +58,8 @@ DARK = {
     "#000000": "#E4E7EA",
     "#666666": "#A5ABB1",
     "#DDDDDD": "#2E343A",
-    "#0072B2": "#5CB3F0",
+    "#0072B2": "#4DA3FF",
+    "#56B4E9": "#A9D8F5",
     "#D55E00": "#FF8A3D",
     "#009E73": "#2CC79B",
     "#882255": "#E06C9F",
@@ -102,6 +105,7 @@ def layer_curve(summary: Row) -> Figure:
             traces.append(_line(summary, rows, style, label, 2.2, shown))
     layout = _layout("layer", "Spearman’s ρ with human judgement")
     layout["xaxis"] |= _layer_axis(summary["n_layers"])
+    layout["yaxis"]["tickformat"] = ".2f"
     layout["shapes"] = [
         {
             "type": "rect",
@@ -154,7 +158,7 @@ def _line(
         "meta": dict(shown),
     }
     if style.marker is not None:
-        size = 4 if summary["n_layers"] > 2 * CELL_TEXT_LAYERS else 6
+        size = 5 if summary["n_layers"] > 2 * CELL_TEXT_LAYERS else 7
         trace["marker"] = {"symbol": MARKERS[style.marker], "size": size, "color": style.colour}
     return trace
 
@@ -235,6 +239,8 @@ def kinds_heat_map(summary: Row) -> Figure:
     layout = _layout("layer", "")
     layout["xaxis"] |= _layer_axis(summary["n_layers"])
     layout["yaxis"] |= {"type": "category", "autorange": "reversed", "showgrid": False}
+    for name in ("xaxis", "yaxis"):
+        layout[name] |= {"showline": False, "ticks": ""}
     return {"traces": traces, "layout": layout}
 
 
@@ -261,6 +267,8 @@ def score_figures(scores: PairScores, gold: Floats, summary: Row) -> tuple[Figur
         spreads += _spread(gold, values, density.score_edges, shown)
     against = _layout("human score", "similarity of the activation patterns")
     spread = _layout("similarity of the activation patterns", "pairs")
+    if np.ptp(gold) <= FEW_VALUES:
+        against["xaxis"]["dtick"] = 1
     against["xaxis"]["showgrid"] = against["yaxis"]["showgrid"] = spread["xaxis"]["showgrid"] = False
     spread["yaxis"]["rangemode"] = "tozero"
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
@@ -341,15 +349,22 @@ def _layout(x: str, y: str) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 60, "r": 16, "t": 12, "b": 52},
-        "xaxis": {**axis, "title": {"text": x, "standoff": 8}},
-        "yaxis": {**axis, "title": {"text": y, "standoff": 8}},
+        "xaxis": {**axis, "title": {"text": x, "standoff": 8, "font": {"size": 13}}},
+        "yaxis": {**axis, "title": {"text": y, "standoff": 8, "font": {"size": 13}}},
         "hoverlabel": {"bgcolor": GROUND, "bordercolor": INK, "font": {"color": INK}},
         "showlegend": False,
     }
 
 
 def _colour_bar(title: str) -> dict[str, Any]:
-    return {"title": {"text": title}, "thickness": 12, "outlinewidth": 0, "len": 1, "xpad": 4, "ypad": 0}
+    return {
+        "title": {"text": title, "font": {"size": 13}},
+        "thickness": 12,
+        "outlinewidth": 0,
+        "len": 1,
+        "xpad": 4,
+        "ypad": 0,
+    }
 
 
 def _value(value: float | None) -> float | None:

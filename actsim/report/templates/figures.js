@@ -8,7 +8,8 @@
   const choice = { ...data.choice };
   const lines = new Set();
   const PRINT_WIDTH = 690;
-  const CELL_WIDTH = 38;
+  const CELL_WIDTH = 30;
+  const BESIDE_CELLS = 150;
   let printing = false;
 
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches) && !printing;
@@ -16,7 +17,7 @@
   function recoloured(value, colours) {
     if (typeof value === "string") return colours[value] || value;
     if (Array.isArray(value)) {
-      return value.length && typeof value[0] === "number" ? value : value.map((item) => recoloured(item, colours));
+      return typeof value.at(-1) === "number" ? value : value.map((item) => recoloured(item, colours));
     }
     if (value && typeof value === "object") {
       return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, recoloured(item, colours)]));
@@ -35,7 +36,7 @@
     const traces = figure.traces.filter((trace) => isChosen(trace.meta)).map((trace) => {
       const { text, hovertext, ...rest } = trace; // texts are no colours
       const shown = { ...recoloured(rest, colours), ...(text && { text }), ...(hovertext && { hovertext }) };
-      const isTight = trace.texttemplate && width / trace.x.length < CELL_WIDTH;
+      const isTight = trace.texttemplate && (width - BESIDE_CELLS) / trace.x.length < CELL_WIDTH;
       return isTight ? { ...shown, texttemplate: "" } : shown;
     });
     const layout = { ...recoloured(figure.layout, colours), width, height: plot.clientHeight };
