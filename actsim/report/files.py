@@ -57,6 +57,7 @@ def report_files(
     files |= table_files(summary)
     for name, title, figure in _figures(scores, pairs, summary):
         files[f"{name}.svg"] = svg(figure, title).encode()
+        figure.set_layout_engine("none")  # what was laid out for the one form stays where it is in the other
         files[f"{name}.png"] = png(figure, title)
     linked = {FIGURE: CURVE} | {name: name for name in sorted({*files, *beside} - {CURVE})}
     return files | {MARKDOWN: report_markdown(summary, manifest, linked).encode()}
