@@ -16,7 +16,10 @@ from actsim.report.tables import layers_csv
 from actsim.store import Run, RunStore, open_run
 
 KINDS = ("all", "q", "k", "up")
-WORDS = ("a", "the", "old", "young", "dog", "cat", "boat", "river", "man", "woman", "sings", "sleeps", "near", "under")
+WORDS = (
+    *("a", "the", "old", "young", "dog", "cat", "boat", "river", "man", "woman", "house", "tree"),
+    *("sings", "sleeps", "runs", "waits", "near", "under", "over", "behind", "red", "small", "quiet", "green"),
+)
 HOSTILE = (
     "<script>window.injected = 1; alert(1)</script>",
     "</script><script>window.injected = 2</script>",
