@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing_packages()), reason="needs plotly and jinja2: pip install 'actsim[report]'"),
 ]
 
-MANY, LAYERS = 10_000, 12
+MANY, LAYERS = 10_000, 6
 MEGABYTE = 10**6
 
 
