@@ -53,6 +53,7 @@ Examples:
 @shared.out
 @shared.fresh
 @shared.no_text
+@shared.no_report
 @shared.display_options
 @click.pass_context
 def evaluate_command(ctx: click.Context, dataset: str | None, **options: Any) -> None:
@@ -121,6 +122,7 @@ def _evaluate(
                 out=directory,
                 fresh=options["fresh"],
                 keep_text=not options["no_text"],
+                report=not options["no_report"],
                 command=command,
                 progress=progress,
             )

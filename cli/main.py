@@ -20,6 +20,7 @@ from .evaluate import evaluate_command
 from .info import info_command
 from .listing import list_command
 from .options import COMMAND, CONTEXT
+from .report import report_command
 from .score import score_command
 
 QUIET_LIBRARIES = {
@@ -35,6 +36,7 @@ EPILOG = """\b
 Examples:
   actsim eval sample                the pairs that ship with actsim
   actsim eval sts-b --layers all    a benchmark, every layer in the headline
+  actsim report reports/sample-run  the report of a run, written anew
   actsim score "A dog sleeps." "A dog is asleep." --explain
   actsim info                       what is scored of the default model
   actsim list datasets
@@ -126,7 +128,7 @@ def actsim(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (evaluate_command, score_command, info_command, list_command):
+for command in (evaluate_command, report_command, score_command, info_command, list_command):
     actsim.add_command(command)
 
 

@@ -382,10 +382,15 @@ out = option(
     "--out",
     section=OUTPUT,
     metavar="DIR",
-    help="Directory of the run; by default reports/<dataset>-<split>-<model>-<digest>.",
+    help="Where the files go; by default reports/<dataset>-<split>-<model>-<digest>, a report's into its run.",
 )
 fresh = option("--fresh", section=OUTPUT, is_flag=True, help="Start over where the directory holds a run already.")
-no_text = option("--no-text", section=OUTPUT, is_flag=True, help="Leave the sentences out of pairs.parquet.")
+no_text = option("--no-text", section=OUTPUT, is_flag=True, help="Leave the sentences out of all that is written.")
+
+no_report = option(
+    "--no-report", section=OUTPUT, is_flag=True, help="Leave out report.html, report.md and the figures."
+)
+open_page = option("--open", section=OUTPUT, is_flag=True, help="Show report.html in the browser.")
 
 as_json = option("--json", "as_json", section=DISPLAY, is_flag=True, help="Print JSON alone on standard output.")
 quiet = option("-q", "--quiet", section=DISPLAY, is_flag=True, help="No progress and no remarks, only the result.")

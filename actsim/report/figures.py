@@ -10,64 +10,50 @@ import io
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from actsim.report.tables import beside_layers, layer_baselines, measure_layers
+from actsim.report.lines import lines_beside
+from actsim.report.palette import (
+    BAND_COLOUR,
+    INTERVAL_OPACITY,
+    LineStyle,
+    matplotlib_dashes,
+    measure_style,
+)
+from actsim.report.tables import measure_layers
 from actsim.report.wording import (
     Row,
     band_label,
-    baseline_label,
     data_label,
     defined,
-    given_label,
-    number,
     one_line,
     percent,
     runs_of_layers,
 )
 
 WIDTH_INCHES = 7.5
+PNG_DPI = 200
 PLOT_INCHES, LEGEND_LINE_INCHES = 4.2, 0.2
 LEGEND_COLUMNS = 2
 TITLE_CHARACTERS, LEGEND_CHARACTERS = 64, 48
 MANY_LAYERS = 40
 
-# Okabe and Ito's palette; every line also has its own dash pattern and marker
-MEASURE_STYLES = (
-    ("#0072B2", "-", "o"),
-    ("#D55E00", (0, (6, 2)), "s"),
-    ("#009E73", (0, (6, 2, 1.5, 2)), "^"),
-    ("#CC79A7", (0, (3, 1.5)), "D"),
-)
-BASELINE_STYLES = {
-    "hidden_mean": ("#000000", (0, (2, 2)), "v"),
-    "hidden_last": ("#56B4E9", (0, (5, 2, 1, 2, 1, 2)), "P"),
-    "embedding": ("#E69F00", (0, (8, 3)), None),
-    "word_overlap": ("#666666", (0, (1, 1.5)), None),
-}
-# of Tol's muted palette, which stays apart from Okabe and Ito's
-CONTROL_STYLES = {
-    "control_random_weights": ("#882255", (0, (3, 1.2)), "X"),
-    "control_shuffled_tokens": ("#999933", (0, (4, 1, 1, 1)), "<"),
-    "partial": ("#332288", (0, (9, 2, 3, 2)), "*"),
-}
-OTHER_BASELINE_STYLE = ("#999999", (0, (4, 4)), "x")
-BESIDE = 0.06
-"""Layers by which the bars of a control are moved to the right, so that bars do not lie on each other."""
-BAND_COLOUR = "#EFEFEF"
 SETTINGS = ("axes.", "figure.", "font.", "legend.", "lines.", "mathtext.", "patch.", "path.", "savefig.", "text.")
 TICK_SETTINGS = ("xaxis.", "xtick.", "yaxis.", "ytick.")
 
 
 @contextmanager
-def _own_settings() -> Iterator[None]:
+def own_settings() -> Iterator[None]:
     """Matplotlib's defaults for whatever shapes a figure, readable text in svg, reproducible identifiers."""
     defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if k.startswith(SETTINGS + TICK_SETTINGS)}
     with matplotlib.rc_context({**defaults, "svg.fonttype": "none", "svg.hashsalt": "actsim"}):
@@ -79,13 +65,12 @@ def layer_curve(summary: Row) -> Figure:
 
     One line per measure. The layers of the headline band are shaded; an undefined value leaves a gap.
     """
-    with _own_settings():
+    with own_settings():
         figure = Figure(layout="constrained")
         axes = figure.add_subplot()
         _shade_band(axes, summary)
         _draw_measures(axes, summary)
-        _draw_baselines(axes, summary)
-        _draw_beside(axes, summary)
+        _draw_lines_beside(axes, summary)
         _finish_axes(axes, summary)
         _add_legend(figure, axes, summary)
         return figure
@@ -93,13 +78,26 @@ def layer_curve(summary: Row) -> Figure:
 
 def layer_curve_svg(summary: Row) -> str:
     """The layer curve as an SVG document; equal summaries give equal bytes."""
-    figure = layer_curve(summary)
+    return svg(layer_curve(summary), f"Spearman correlation with human judgement by layer: {_data_line(summary)}")
+
+
+def svg(figure: Figure, title: str) -> str:
+    """A figure as an SVG document; equal figures give equal bytes."""
     stream = io.StringIO()
-    with _own_settings(), warnings.catch_warnings():
+    with own_settings(), warnings.catch_warnings():
         # text stays text: signs that matplotlib's own font lacks are drawn by the viewer's
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        title = f"Spearman correlation with human judgement by layer: {_data_line(summary)}"
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Title": title})
+    return stream.getvalue()
+
+
+def png(figure: Figure, title: str) -> bytes:
+    """A figure as a PNG file of 200 dots per inch."""
+    stream = io.BytesIO()
+    with own_settings(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.set_dpi(PNG_DPI)
+        FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None, "Title": title})
     return stream.getvalue()
 
 
@@ -124,25 +122,27 @@ def _marker_size(summary: Row) -> float:
 
 def _draw_measures(axes: Axes, summary: Row) -> None:
     layers = _all_layers(summary)
-    size = _marker_size(summary)
     for index, measure in enumerate(summary["measures"]):
-        colour, dashes, marker = MEASURE_STYLES[index % len(MEASURE_STYLES)]
+        style = measure_style(index)
         rows = measure_layers(summary, measure)
-        rho, low, high = (_values(rows, layers, name) for name in ("spearman", "ci_low", "ci_high"))
-        axes.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0, zorder=2)
+        low, high = (_values(rows, layers, name) for name in ("ci_low", "ci_high"))
+        axes.fill_between(layers, low, high, color=style.colour, alpha=INTERVAL_OPACITY, linewidth=0, zorder=2)
         alone = _without_neighbours(np.isfinite(low) & np.isfinite(high))
-        axes.vlines(layers[alone], low[alone], high[alone], color=colour, alpha=0.5, linewidth=2, zorder=2)
-        axes.plot(
-            layers,
-            rho,
-            color=colour,
-            linestyle=dashes,
-            marker=marker,
-            markersize=size,
-            label=measure,
-            linewidth=1.6,
-            zorder=4,
-        )
+        axes.vlines(layers[alone], low[alone], high[alone], color=style.colour, alpha=0.5, linewidth=2, zorder=2)
+        _draw_line(axes, summary, style, rows, label=measure, linewidth=1.6, zorder=4)
+
+
+def _draw_line(axes: Axes, summary: Row, style: LineStyle, rows: dict[int, Row], **look: Any) -> None:
+    layers = _all_layers(summary)
+    axes.plot(
+        layers,
+        _values(rows, layers, "spearman"),
+        color=style.colour,
+        linestyle=matplotlib_dashes(style.dashes),
+        marker=style.marker,
+        markersize=_marker_size(summary),
+        **look,
+    )
 
 
 def _without_neighbours(known: np.ndarray) -> np.ndarray:
@@ -151,63 +151,33 @@ def _without_neighbours(known: np.ndarray) -> np.ndarray:
     return known & ~padded[:-2] & ~padded[2:]
 
 
-def _draw_baselines(axes: Axes, summary: Row) -> None:
-    layers = _all_layers(summary)
-    size = _marker_size(summary)
-    for name, rows in layer_baselines(summary).items():
-        colour, dashes, marker = BASELINE_STYLES.get(name, OTHER_BASELINE_STYLE)
-        axes.plot(
-            layers,
-            _values(rows, layers, "spearman"),
-            color=colour,
-            linestyle=dashes,
-            marker=marker,
-            markersize=size,
-            label=baseline_label(name),
-            linewidth=1.2,
-            zorder=3,
-        )
-    for row in summary["baselines"]:
-        value = defined(row["spearman"])
-        if row["layer"] is None and value is not None:
-            colour, dashes, _ = BASELINE_STYLES.get(row["name"], OTHER_BASELINE_STYLE)
-            label = f"{baseline_label(row['name'])} ({number(value)})"
-            axes.axhline(value, color=colour, linestyle=dashes, linewidth=1.6, label=label, zorder=1)
-
-
-def _draw_beside(axes: Axes, summary: Row) -> None:
-    """The controls and the partial correlations, each with its intervals as thin bars a little beside the layer."""
-    layers = _all_layers(summary)
-    found = beside_layers(summary)
-    for index, (key, (label, rows)) in enumerate(found.items()):
-        colour, dashes, marker = CONTROL_STYLES.get(key, OTHER_BASELINE_STYLE)
-        rho, low, high = (_values(rows, layers, name) for name in ("spearman", "ci_low", "ci_high"))
-        text = f"control: {label}"
-        if key == "partial":
-            measure = f"{summary['headline']['measure']}, " if len(summary["measures"]) > 1 else ""
-            text = f"{measure}partial, given {given_label(next(iter(rows.values()))['given'])}"
-        places = layers + BESIDE * (index + 1)
-        axes.vlines(places, low, high, color=colour, alpha=0.5, linewidth=1.2, zorder=2)
-        axes.plot(
-            places,
-            rho,
-            color=colour,
-            linestyle=dashes,
-            marker=marker,
-            markersize=_marker_size(summary) + 1,
-            label=_shortened(text, LEGEND_CHARACTERS),
-            linewidth=1.2,
-            zorder=3,
-        )
+def _draw_lines_beside(axes: Axes, summary: Row) -> None:
+    for line in lines_beside(summary, summary["headline"]["measure"]):
+        if line.level is not None:
+            dashes = matplotlib_dashes(line.style.dashes)
+            axes.axhline(
+                line.level["spearman"],
+                color=line.style.colour,
+                linestyle=dashes,
+                linewidth=1.6,
+                label=line.label,
+                zorder=1,
+            )
+        elif line.shown:
+            _draw_line(axes, summary, line.style, line.rows, label=line.label, linewidth=1.2, zorder=3)
+            if line.intervals:
+                layers = _all_layers(summary)
+                low, high = (_values(line.rows, layers, name) for name in ("ci_low", "ci_high"))
+                axes.vlines(layers, low, high, color=line.style.colour, alpha=0.5, linewidth=1.2, zorder=2)
 
 
 def _data_line(summary: Row) -> str:
     return f"{data_label(summary)}, n = {summary['n_pairs']}"
 
 
-def _title(summary: Row) -> str:
+def figure_title(summary: Row, *details: str) -> str:
     """Data on the first line, the model on the second, each cut to what the figure's width holds."""
-    lines = (_data_line(summary), one_line(summary["model"]["name"]))
+    lines = (_data_line(summary), ", ".join((one_line(summary["model"]["name"]), *details)))
     return "\n".join(_shortened(line, TITLE_CHARACTERS) for line in lines)
 
 
@@ -233,7 +203,7 @@ def _finish_axes(axes: Axes, summary: Row) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
     axes.set_xlabel("layer", fontsize=11)
     axes.set_ylabel("Spearman's ρ with human judgement", fontsize=11)
-    axes.set_title(_title(summary), loc="left", fontsize=11, parse_math=False)
+    axes.set_title(figure_title(summary), loc="left", fontsize=11, parse_math=False)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -243,16 +213,24 @@ def _finish_axes(axes: Axes, summary: Row) -> None:
 
 def _add_legend(figure: Figure, axes: Axes, summary: Row) -> None:
     """The legend below the plot, the figure as high as plot and legend need."""
-    band = _shortened(f"headline: {band_label(summary['band'])}", LEGEND_CHARACTERS)
-    handles = [
-        *axes.get_legend_handles_labels()[0],
-        Patch(facecolor="#666666", alpha=0.3, label=f"{percent(summary['level'])} interval"),
-        Patch(facecolor=BAND_COLOUR, label=band),
-    ]
+    drawn, labels = axes.get_legend_handles_labels()
+    handles: list[Any] = list(drawn)
+    colours = (measure_style(index).colour for index in range(len(summary["measures"])))
+    handles.append(tuple(Patch(facecolor=colour, alpha=INTERVAL_OPACITY, linewidth=0) for colour in colours))
+    labels.append(f"{percent(summary['level'])} interval")
+    handles.append(Patch(facecolor=BAND_COLOUR))
+    labels.append(_shortened(f"headline: {band_label(summary['band'])}", LEGEND_CHARACTERS))
     lines = -(-len(handles) // LEGEND_COLUMNS)
     figure.set_size_inches(WIDTH_INCHES, PLOT_INCHES + LEGEND_LINE_INCHES * lines)
     legend = figure.legend(
-        handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=9, handlelength=3.5
+        handles,
+        labels,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
+        loc="outside lower center",
+        ncols=LEGEND_COLUMNS,
+        frameon=False,
+        fontsize=9,
+        handlelength=3.5,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -51,6 +51,15 @@ def measure_layers(summary: Row, measure: str) -> dict[int, Row]:
     return {row["layer"]: row for row in sorted(rows, key=lambda row: row["layer"])}
 
 
+def kind_rows(summary: Row, measure: str) -> dict[str, dict[int, Row]]:
+    """The rows of one measure by module kind, then by layer, in order of appearance."""
+    found: dict[str, dict[int, Row]] = {}
+    for row in summary["kinds"]:
+        if row["measure"] == measure:
+            found.setdefault(row["kind"], {})[row["layer"]] = row
+    return found
+
+
 def layer_baselines(summary: Row) -> dict[str, dict[int, Row]]:
     """Baselines that have a figure per layer: name -> layer -> row, in order of appearance."""
     found: dict[str, dict[int, Row]] = {}

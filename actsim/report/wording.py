@@ -110,9 +110,9 @@ def band_label(band: Row) -> str:
 
 
 def statistic_text(row: Row) -> str:
-    """``Spearman 0.653 [0.60, 0.70], n = 1379``, the interval left out where there is none."""
+    """``Spearman 0.653 [0.602, 0.699], n = 1379``, the interval left out where there is none."""
     text = f"Spearman {number(row['spearman'])}"
-    ends = interval(row["ci_low"], row["ci_high"], digits=2)
+    ends = interval(row["ci_low"], row["ci_high"])
     return f"{text}{'' if ends == MISSING else ' ' + ends}, n = {row['n']}"
 
 
@@ -123,7 +123,7 @@ def template_lines(document: Row) -> list[str]:
 
 
 def headline_sentence(summary: Row) -> str:
-    """``deep band (layers 4-6): Spearman 0.653 [0.60, 0.70], n = 1379``."""
+    """``deep band (layers 4-6): Spearman 0.653 [0.602, 0.699], n = 1379``."""
     return f"{band_label(summary['band'])}: {statistic_text(summary['headline'])}"
 
 

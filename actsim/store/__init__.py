@@ -5,6 +5,6 @@
 
 from actsim.store.reading import Run, open_run
 from actsim.store.scores import PairScores
-from actsim.store.writing import RunStore
+from actsim.store.writing import RunStore, replace_files
 
-__all__ = ["PairScores", "Run", "RunStore", "open_run"]
+__all__ = ["PairScores", "Run", "RunStore", "open_run", "replace_files"]

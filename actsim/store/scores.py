@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,10 @@ class PairScores:
         """Pairs × layers: the score of the whole layer."""
         columns = [index for index, (_, kind) in enumerate(self.groups) if kind == WHOLE_LAYER]
         return self._frame(self.scores(measure)[:, columns], self.layers, ["layer"])
+
+    def band_scores(self, measure: str, layers: Sequence[int]) -> npt.NDArray[np.float64]:
+        """float64 [n]: the mean of the scores of these layers, counted from 1; NaN where one of them is undefined."""
+        return self.layer_scores(measure)[list(layers)].to_numpy().mean(axis=1)
 
     def kind_scores(self, measure: str) -> pd.DataFrame:
         """Pairs × (layer, kind): the score of each kind of linear map alone."""

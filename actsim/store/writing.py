@@ -198,7 +198,7 @@ class RunStore:
         self._manifest["record"] |= json.loads(to_json(entries))
         write_manifest(self.directory, self._manifest)
 
-    def finish(self, pairs: pd.DataFrame, summary: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+    def finish(self, pairs: pd.DataFrame, summary: Mapping[str, Any], texts: Mapping[str, str | bytes]) -> None:
         """Write the results of a run that has all its parts, and mark it complete.
 
         Args:
@@ -218,7 +218,7 @@ class RunStore:
         if len(pairs) != self._layout.n_pairs:
             raise ValueError(f"{len(pairs)} rows of pairs for a run of {self._layout.n_pairs}")
         frame = pa.Table.from_pandas(pairs, preserve_index=False).replace_schema_metadata(None)
-        contents = {name: text.encode() for name, text in texts.items()}
+        contents = {name: text.encode() if isinstance(text, str) else text for name, text in texts.items()}
         for name in contents:
             _check_name(name)
         contents |= {PAIRS_NAME: encode_parquet(frame), SUMMARY_NAME: to_json(dict(summary))}
@@ -278,6 +278,28 @@ class RunStore:
         }
         self._manifest["seconds"] = round(self.seconds, 3)
         write_manifest(self.directory, self._manifest)
+
+
+def replace_files(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Write further files of a finished run anew, such as its report, and list them in its manifest.
+
+    Raises:
+        ResumeError: another process is writing there, the run is not finished, or a file cannot be written.
+        ValueError: a file name that is not a plain one.
+    """
+    for name in contents:
+        _check_name(name)
+    lock = DirectoryLock(directory)
+    try:
+        manifest = read_manifest(directory)
+        if manifest is None or manifest["status"] != "complete":
+            raise ResumeError(f"{directory} is not finished; run the same command again to finish it.")
+        manifest["files"] = sorted({*manifest["files"], *contents})
+        write_manifest(directory, manifest)
+        for name, data in contents.items():
+            write_atomic(directory / name, data)
+    finally:
+        lock.release()
 
 
 def check_directory(path: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,11 +26,11 @@ from actsim.models.locate import DEFAULT_MODEL
 from actsim.pipelines.correlation import ControlScores, Selection, summarise
 from actsim.pipelines.sts import evaluate_pairs, prepare
 from actsim.registry import unknown_name
-from actsim.report.figures import layer_curve_svg
-from actsim.report.markdown import report_markdown
-from actsim.report.tables import kinds_csv, layers_csv
+from actsim.report.files import report_files, table_files
+from actsim.report.page import EXTRA, missing_packages
 from actsim.stats.bands import Band, choose_band
 from actsim.store import PairScores, Run, RunStore, open_run
+from actsim.store.manifest import SUMMARY_NAME
 from actsim.studies.controls import control_scores
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ LOG = logging.getLogger("actsim")
 REPORTS = Path("reports")
 """Where runs are written when no directory is given."""
 
-FILES = {"figure": "layers.svg", "layers.csv": "layers.csv", "kinds.csv": "kinds.csv", "summary.json": "summary.json"}
+SELECTION = "selection"
+"""The folder inside of a run in which the pairs of ``select_on`` are scored."""
 
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "pandas", "pyarrow")
 
@@ -96,6 +98,7 @@ def evaluate(
     out: str | Path | None = None,
     fresh: bool = False,
     keep_text: bool = True,
+    report: bool = True,
     command: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -110,7 +113,8 @@ def evaluate(
         statistics: how scores are summed up.
         out: the run's directory; default ``reports/<dataset>-<split>-<model>-<digest>``.
         fresh: start over where the directory holds a run already, this one or another.
-        keep_text: also write the sentences to pairs.parquet.
+        keep_text: also write the sentences to pairs.parquet and the report.
+        report: also write report.html (where actsim[report] is installed), report.md and figures.
         command: the command line that repeats the run, for its report.
         progress: told of every batch that is done.
 
@@ -124,7 +128,7 @@ def evaluate(
     loaded = load_model(model) if isinstance(model, str) else model
     scoring = scoring or loaded.default_scoring()
     statistics = statistics or Statistics()
-    band, selection = Band.parse(statistics.layers, loaded.n_layers), None
+    Band.parse(statistics.layers, loaded.n_layers)  # refused before anything is scored
     OBJECTIVES[loaded.family].check(scoring.objective)
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)
     directory = Path(out) if out is not None else default_directory(config)
@@ -140,23 +144,29 @@ def evaluate(
         evaluate_pairs(job, store, progress=_counter(progress, done, len(pairs)))
         store.update_manifest(command=record["command"])
         scores = PairScores(store.read_parts(), tuple(job.groups), scoring.measures)
-        beside = partial(evaluate, scoring=scoring, fresh=fresh, keep_text=keep_text, progress=progress)
-        if statistics.select_on is not None:
-            band, selection = _select(statistics, loaded, scoring.measures[0], directory, beside)
+        beside = partial(evaluate, scoring=scoring, fresh=fresh, keep_text=keep_text, report=False, progress=progress)
+        band, selection = _select(statistics, loaded, scoring.measures[0], directory, beside)
         controls = list(control_scores(pairs, loaded, scoring.measures[0], band, statistics, directory, beside))
         summary = summarise_run(loaded, pairs, scoring, scores, band, selection, statistics, controls)
-        store.finish(_pairs_frame(pairs, scores, keep_text), summary, _texts(summary, store.manifest))
+        _finish(store, _pairs_frame(pairs, scores, keep_text), scores, summary, report)
     return open_run(directory)
 
 
-def _texts(summary: dict[str, Any], manifest: dict[str, Any]) -> dict[str, str]:
-    """The files for people: tables, the curve, the report."""
-    return {
-        "layers.csv": layers_csv(summary),
-        "kinds.csv": kinds_csv(summary),
-        FILES["figure"]: layer_curve_svg(summary),
-        "report.md": report_markdown(summary, manifest, FILES),
-    }
+def _finish(store: RunStore, pairs: pd.DataFrame, scores: PairScores, summary: dict[str, Any], report: bool) -> None:
+    """Write the results and, if asked, the report; without its page, and that is said, where a package is missing."""
+    if not report:
+        store.finish(pairs, summary, table_files(summary))
+        return
+    missing = missing_packages()
+    if missing:
+        LOG.warning(
+            "report.html was not written: it needs %s; run: pip install 'actsim[%s]', then: actsim report %s",
+            " and ".join(missing),
+            EXTRA,
+            shlex.quote(str(store.directory)),
+        )
+    files = report_files(scores, pairs, summary, store.manifest, page=not missing, beside=[SUMMARY_NAME])
+    store.finish(pairs, summary, files)
 
 
 def default_directory(config: RunConfig) -> Path:
@@ -230,12 +240,15 @@ def _notes(loaded: LoadedModel, scoring: Scoring, readouts: pd.DataFrame) -> lis
 
 def _select(
     statistics: Statistics, loaded: LoadedModel, measure: str, directory: Path, beside: Callable[..., Run]
-) -> tuple[Band, Selection]:
-    """Score the selection pairs in a run of their own and choose the band of highest correlation there."""
-    pairs = statistics.select_on
-    assert pairs is not None
+) -> tuple[Band, Selection | None]:
+    """The band asked for, or that of highest correlation on the selection pairs, scored in a run of their own."""
+    pairs, folder = statistics.select_on, directory / SELECTION
+    if pairs is None:
+        if folder.is_dir():
+            LOG.warning("%s is of an earlier call that chose its band there; it is kept, and not used here.", folder)
+        return Band.parse(statistics.layers, loaded.n_layers), None
     alone = replace(statistics, select_on=None, controls=())
-    run = beside(pairs, loaded, statistics=alone, out=directory / "selection")
+    run = beside(pairs, loaded, statistics=alone, out=folder)
     band, spearman = choose_band(pairs.gold, run.layer_scores(measure).to_numpy())
     return band, Selection(pairs.split, len(pairs), spearman)
 

@@ -61,7 +61,7 @@ def test_terminal_shows_headline_baselines_partials_and_notes(make_summary):
     headline = summary["headline"]
     assert (
         f"deep band (layers 4-6): Spearman {headline['spearman']:.3f} "
-        f"[{headline['ci_low']:.2f}, {headline['ci_high']:.2f}], n = 1379"
+        f"[{headline['ci_low']:.3f}, {headline['ci_high']:.3f}], n = 1379"
     ) in text
     overlap = next(row for row in summary["baselines"] if row["name"] == "word_overlap")
     difference = overlap["difference"]

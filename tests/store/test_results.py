@@ -32,7 +32,7 @@ from store_runs import (
 )
 
 from actsim.errors import ResumeError, UsageError
-from actsim.store import PairScores, open_run
+from actsim.store import PairScores, open_run, replace_files
 
 
 def test_a_run_is_complete_only_with_all_its_results(tmp_path, monkeypatch):
@@ -199,3 +199,27 @@ def test_importing_the_store_is_cheap():
     code = "import actsim.store, sys; print({'pandas', 'pyarrow', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_files_of_a_finished_run_are_replaced_and_listed(tmp_path):
+    score(tmp_path)
+    before = content(tmp_path)
+    replace_files(tmp_path, {"report.md": b"new", "page.html": b"page"})
+    assert (tmp_path / "report.md").read_bytes() == b"new"
+    assert {"page.html", "report.md", "layers.csv"} <= set(manifest_of(tmp_path)["files"])
+    after = content(tmp_path)
+    assert {name for name in after if after[name] != before.get(name)} == {"report.md", "page.html"}
+
+
+def test_files_are_not_replaced_while_another_process_writes(tmp_path):
+    score(tmp_path)
+    with open_store(tmp_path), refused(ResumeError, "another process is writing"):
+        replace_files(tmp_path, {"report.md": b"new"})
+    assert (tmp_path / "report.md").read_bytes() != b"new"
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "pairs.parquet", "../report.md", ".lock"])
+def test_files_that_are_the_run_itself_are_not_replaced(tmp_path, name):
+    score(tmp_path)
+    with pytest.raises(ValueError, match="cannot be the name"):
+        replace_files(tmp_path, {name: b""})
