@@ -38,7 +38,7 @@ def run_colour(index: int) -> str:
 def curves_figure(summary: Row) -> Figure:
     """Left: ρ of every layer over layer / number of layers, with its interval. Right: the headlines with theirs.
 
-    A diamond marks the best layer of each run. Both parts share the axis of ρ.
+    A ring marks the best layer of each run. Both parts share the axis of ρ.
     """
     with _own_settings():
         figure = Figure(layout="constrained")
@@ -170,6 +170,6 @@ def png_bytes(figure: Figure) -> bytes:
 def intervals_sentence(level: float) -> str:
     """What the figure's marks mean, for the text beside it."""
     return (
-        f"Shaded: {percent(level)} percentile intervals of the bootstrap. Ringed: the best layer of each run. Right: the "
-        "headline, the mean of the scores of each run's band."
+        f"Shaded: {percent(level)} percentile intervals of the bootstrap. Ringed: the best layer of each run. Right: "
+        "the headline, the mean of the scores of each run's band."
     )

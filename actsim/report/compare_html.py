@@ -10,7 +10,13 @@ from typing import Any
 from actsim.errors import MissingExtraError
 from actsim.report.compare_figures import HEAT_MAP, intervals_sentence, run_colour
 from actsim.report.compare_markdown import method_sentences
-from actsim.report.compare_tables import ENDS, best_layer_text, often_best_text, p_text, verdict_sentence
+from actsim.report.compare_tables import (
+    best_layer_text,
+    often_best_text,
+    p_text,
+    row_interval,
+    verdict_sentence,
+)
 from actsim.report.wording import (
     MISSING,
     Row,
@@ -18,7 +24,6 @@ from actsim.report.wording import (
     data_label,
     defined,
     difference_text,
-    interval,
     number,
     one_line,
     percent,
@@ -99,10 +104,10 @@ def _run(summary: Row, run: Row, index: int) -> dict[str, Any]:
         "label": one_line(run["label"]),
         "band": band_label(run["band"]),
         "headline": number(headline["spearman"]),
-        "headline_interval": interval(*(headline[end] for end in ENDS)),
+        "headline_interval": row_interval(headline),
         "best_layer": best_layer_text(run),
         "best": number(best.get("spearman")),
-        "best_interval": interval(*(best.get(end) for end in ENDS)),
+        "best_interval": row_interval(best),
         "sure": often_best_text(best, summary["level"]) if best else MISSING,
         "model": one_line(run["model"]["name"]),
         "revision": one_line(run["model"]["revision"] or MISSING),
@@ -126,7 +131,7 @@ def _difference(row: Row, found: Row) -> dict[str, str]:
         "verdict": f"{row['a']} {row['verdict']} {row['b']}",
         "steiger_z": number(row["steiger"]["z"], 2, signed=True),
         "steiger_p": p_text(row["steiger"]["p"]),
-        "agreement": f"{number(found['spearman'])} {interval(*(found[end] for end in ENDS))}",
+        "agreement": f"{number(found['spearman'])} {row_interval(found)}",
     }
 
 

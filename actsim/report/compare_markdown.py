@@ -7,9 +7,15 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from actsim.report.compare_figures import intervals_sentence
-from actsim.report.compare_tables import ENDS, best_layer_text, often_best_text, p_text, verdict_sentence
+from actsim.report.compare_tables import (
+    best_layer_text,
+    often_best_text,
+    p_text,
+    row_interval,
+    verdict_sentence,
+)
 from actsim.report.markdown import CITATION, code_block, escaped, table
-from actsim.report.wording import Row, band_label, data_label, difference_text, interval, number, percent
+from actsim.report.wording import Row, band_label, data_label, difference_text, number, percent
 
 
 def method_sentences(summary: Row) -> list[str]:
@@ -24,7 +30,7 @@ def method_sentences(summary: Row) -> list[str]:
         "Steiger's test (1980, eq. 14, covariance pooled) stands beside it: two-sided, for two correlations that share "
         "the gold score. It assumes that gold and both scores are jointly normal; on ranks, as here, it is an "
         "approximation. It is not corrected and does not decide.",
-        "The best layer was picked on these very pairs, so its figure is too high for others; the headline is the band.",
+        "The best layer was picked on these very pairs, so its figure flatters it; the headline is the band.",
     ]
 
 
@@ -61,8 +67,8 @@ def _runs(summary: Row) -> Iterator[str]:
     rows = []
     for run in summary["runs"]:
         headline, best = run["headline"], run["best_layer"] or {}
-        figures = [number(headline["spearman"]), interval(*(headline[end] for end in ENDS)), best_layer_text(run)]
-        figures += [number(best.get("spearman")), interval(*(best.get(end) for end in ENDS))]
+        figures = [number(headline["spearman"]), row_interval(headline), best_layer_text(run)]
+        figures += [number(best.get("spearman")), row_interval(best)]
         figures.append(often_best_text(best, summary["level"]) if best else "")
         rows.append([run["key"], escaped(run["label"]), escaped(band_label(run["band"])), *figures])
     yield "## Runs"
@@ -80,7 +86,7 @@ def _differences(summary: Row) -> Iterator[str]:
             f"{row['a']} {row['verdict']} {row['b']}",
             number(row["steiger"]["z"], 2, signed=True),
             p_text(row["steiger"]["p"]).replace("<", r"\<"),
-            f"{number(found['spearman'])} {interval(*(found[end] for end in ENDS))}",
+            f"{number(found['spearman'])} {row_interval(found)}",
         ]
         for row, found in zip(summary["differences"], summary["agreements"], strict=True)
     ]

@@ -29,6 +29,11 @@ from actsim.report.wording import (
 ENDS = ("ci_low", "ci_high")
 
 
+def row_interval(row: Row) -> str:
+    """``[0.602, 0.699]`` of a row that may have no interval."""
+    return interval(row.get("ci_low"), row.get("ci_high"))
+
+
 def p_text(value: float | None) -> str:
     """``0.034``, ``<0.001``, or "–" where there is none."""
     value = defined(value)
@@ -53,17 +58,17 @@ def often_best_text(best: Row, level: float) -> str:
 
 
 def verdict_sentence(summary: Row, difference: Row) -> str:
-    """``A is above B: +0.529 [+0.470, +0.588], p = 0.001, by Holm's correction 0.003.``"""
-    values = f"{difference_text(difference)}, p {_equals(difference['p'])}"
+    """``A (tiny, nll) is above B (tiny, next-token): difference +0.529 [+0.470, +0.588], Holm's p = 0.003.``"""
+    labels = {run["key"]: f"{run['key']} ({one_line(run['label'])})" for run in summary["runs"]}
     return (
-        f"{difference['a']} is {difference['verdict']} {difference['b']}: {values}, "
-        f"corrected by Holm's method {_equals(difference['p_holm'])}."
+        f"{labels[difference['a']]} is {difference['verdict']} {labels[difference['b']]}: difference "
+        f"{difference_text(difference)}, Holm's p {_equals(difference['p_holm'])}."
     )
 
 
 def _equals(value: float | None) -> str:
     text = p_text(value)
-    return text if text[0] in f"<{MISSING}" else f"= {text}"
+    return text.replace("<", "< ") if text[0] in f"<{MISSING}" else f"= {text}"
 
 
 # terminal
@@ -89,16 +94,16 @@ def _blocks(ink: Ink, summary: Row) -> Iterator[RenderableType]:
             [
                 run["key"],
                 number(headline["spearman"]),
-                interval(*(headline[end] for end in ENDS)),
+                row_interval(headline),
                 best_layer_text(run),
                 number(best.get("spearman")),
-                interval(*(best.get(end) for end in ENDS)),
+                row_interval(best),
             ]
         )
     yield ink.table(columns, rows, labels=columns[:1])
     yield ink.text("The headline is the band; the best layer was picked on these pairs.", "dim")
     yield ink.text("")
-    columns = ["difference", "of headlines", "p", "p (Holm)", "p (Steiger)", "agreement"]
+    columns = ["runs", "difference", "p", "p Holm", "p Steiger", "agreement"]
     rows = [
         [
             f"{row['a']} - {row['b']}",
@@ -112,8 +117,8 @@ def _blocks(ink: Ink, summary: Row) -> Iterator[RenderableType]:
     ]
     yield ink.table(columns, rows, labels=columns[:1])
     yield ink.text(
-        f"p of the paired bootstrap; Holm's decides, at {1 - summary['level']:.2g}. Steiger's: an approximation on "
-        "ranks, not corrected. Agreement: Spearman between the scores of both.",
+        f"p of the paired bootstrap; corrected by Holm's method it decides, at {1 - summary['level']:.2g}. Steiger's "
+        "test is an approximation on ranks, not corrected. Agreement: Spearman between the scores of both runs.",
         "dim",
     )
     yield ink.text("")

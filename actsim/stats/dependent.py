@@ -15,12 +15,6 @@ from jaxtyping import Float
 
 from actsim.errors import UsageError
 
-STEIGER_ASSUMPTION = (
-    "Steiger's test (1980, eq. 14, covariance pooled) assumes that the gold and both scores are jointly normal; put on "
-    "ranks, as here, it is an approximation, and it is not corrected for the number of comparisons"
-)
-"""What a reader of the test has to know, in words for reports."""
-
 
 class Steiger(NamedTuple):
     """Steiger's Z and its two-sided p-value; both NaN where the statistic is undefined."""
@@ -50,7 +44,7 @@ def steiger(r_a: float, r_b: float, r_ab: float, n: int) -> Steiger:
         Z and p; NaN where n < 4, a correlation is undefined or a correlation with the gold is ±1.
 
     Source: Steiger (1980), "Tests for comparing elements of a correlation matrix", Psychological Bulletin 87,
-    245-251, eq. 14 with the covariance of eq. 10 at the mean correlation; it pools the estimate of Dunn and Clark (1969).
+    245-251, eq. 14 with the covariance of eq. 10, taken at the mean of the two correlations.
     """
     if n < 4 or not all(map(math.isfinite, (r_a, r_b, r_ab))) or max(abs(r_a), abs(r_b)) >= 1:
         return Steiger(math.nan, math.nan)

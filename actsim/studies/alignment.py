@@ -96,7 +96,7 @@ class CommonRows:
     """The pairs that every run has.
 
     Attributes:
-        frame: one row per common pair, in the order of the split: row, id, gold, and the sentences where a run has them.
+        frame: one row per common pair, in the order of the split: row, id, gold, and the sentences if a run has them.
         positions: for each run, where these pairs stand in it.
         totals: the number of pairs of each run.
     """

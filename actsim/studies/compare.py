@@ -95,9 +95,8 @@ def compare(
         ResumeError: a run is not finished or damaged, or the files cannot be written.
     """
     require_report_packages()
-    opened = [run if isinstance(run, Run) else open_run(run) for run in runs]
-    _check_runs(opened)
-    resampling = Resampling(resamples, Statistics(resamples=resamples, level=level, seed=seed).level, seed)
+    opened = _opened(runs)
+    resampling = Resampling(resamples, level, seed)
     resampling.check(len(opened))
     keys = run_keys(len(opened))
     measure = _common_measure(opened, keys, measure)
@@ -142,13 +141,16 @@ def finished_run(
     return evaluate(pairs, loaded, scoring, statistics=statistics, out=directory, command=command, progress=progress)
 
 
-def _check_runs(runs: Sequence[Run]) -> None:
+def _opened(runs: Sequence[str | Path | Run]) -> list[Run]:
+    """The runs, at least two, none of them twice."""
     if len(runs) < 2:
         raise UsageError(f"a comparison needs at least two runs, got {len(runs)}; give another one.")
-    places = [run.directory.resolve() for run in runs]
-    for place, run in zip(places, runs, strict=True):
+    opened = [run if isinstance(run, Run) else open_run(run) for run in runs]
+    places = [run.directory.resolve() for run in opened]
+    for place, run in zip(places, opened, strict=True):
         if places.count(place) > 1:
             raise UsageError(f"the run {run.directory} is given twice; give each run once.")
+    return opened
 
 
 def _common_measure(runs: Sequence[Run], keys: Sequence[str], wanted: str | None) -> str:
@@ -239,7 +241,7 @@ def _write(directory: Path, summary: dict[str, Any], pairs: pd.DataFrame) -> Non
     curves = curves_figure(summary)
     figures = {CURVES: curves}
     for row in summary["agreements"]:
-        figures[f"layers-{row['a']}-{row['b']}"] = heatmap_figure(summary, row)
+        figures[f"layers_{row['a']}_{row['b']}"] = heatmap_figure(summary, row)
     contents: dict[str, bytes] = {}
     for name, figure in figures.items():
         contents |= {f"{name}.svg": svg_text(figure, name).encode(), f"{name}.png": png_bytes(figure)}

@@ -22,6 +22,7 @@ from actsim.stats.bootstrap import Interval, bootstrap_spearman, paired_differen
 from actsim.stats.correlation import spearman
 from actsim.stats.dependent import bootstrap_p, smallest_p, steiger
 from actsim.stats.multiple import holm
+from actsim.studies.evaluate import Statistics
 
 ABOVE, BELOW, UNDECIDED = "above", "below", "not distinguishable from"
 DISAGREEMENTS = 10
@@ -66,6 +67,10 @@ class Resampling:
     def rng(self) -> np.random.Generator:
         """A generator at the start of the stream."""
         return np.random.default_rng(self.seed)
+
+    def __post_init__(self) -> None:
+        """Refuse what no interval can be made of."""
+        Statistics(resamples=self.resamples, level=self.level, seed=self.seed)
 
     def check(self, runs: int) -> None:
         """Raise UsageError where no difference between so many runs could come out as one."""
