@@ -25,7 +25,7 @@ Examples:
   actsim compare -m my-models/a -m my-models/b --dataset sick --limit 400
 """
 
-OF_MODELS = [
+OF_MODELS = (
     "--dataset",
     "--split",
     "--limit",
@@ -45,7 +45,7 @@ OF_MODELS = [
     "--gamma",
     "--top-fraction",
     "--batch-tokens",
-]
+)
 """What says how models are scored, and hence nothing to runs that are finished."""
 
 models = shared.option(
@@ -179,8 +179,8 @@ def _scored(screen: Screen, command: list[str], options: Options) -> list[Run]:
 def _run_of(
     screen: Screen, name: str, pairs: PairSet, changes: dict[str, Any], command: list[str], options: Options
 ) -> Run:
-    from actsim.studies.compare import finished_run
     from actsim.studies.evaluate import Statistics
+    from actsim.studies.finished import finished_run
 
     loaded = load(screen, name, {**options, "revision": None, "family": None})
     statistics = Statistics(**{key: options[key] for key in ("layers", "resamples", "level", "seed")})

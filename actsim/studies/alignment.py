@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from actsim.data.checks import MIN_PAIRS
 from actsim.errors import DataError, UsageError
+from actsim.report.wording import counted
 from actsim.store import Run
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def common_rows(runs: Sequence[Run], keys: Sequence[str]) -> CommonRows:
     told = ", ".join(f"{key} has {total}" for key, total in zip(keys, totals, strict=True))
     if len(common) < MIN_PAIRS:
         raise DataError(
-            f"the runs have {len(common)} rows in common ({told}), and a correlation needs at least {MIN_PAIRS}; "
+            f"the runs have {counted(len(common), 'row')} in common ({told}), and a correlation needs at least {MIN_PAIRS}; "
             "score the same rows with each model (the same --limit and --seed, or none)."
         )
     if common["gold"].nunique() < 2:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actsim import __version__
-from actsim.config import RunConfig, Scoring
-from actsim.errors import ResumeError, UsageError
-from actsim.models.loading import LoadedModel
+from actsim.errors import UsageError
 from actsim.pipelines.correlation import Band
 from actsim.registry import unknown_name
 from actsim.report.compare_figures import curves_figure, heatmap_figure, png_bytes, svg_text
@@ -23,14 +21,12 @@ from actsim.report.compare_tables import compare_csvs
 from actsim.store import Run, open_run
 from actsim.store.files import list_directory, read_bytes, remove, write_atomic
 from actsim.store.manifest import MANIFEST_NAME
+from actsim.studies import REPORTS
 from actsim.studies.alignment import TEXTS, CommonRows, common_rows, run_keys, run_labels
 from actsim.studies.comparison import Contender, Resampling, compare_scores, relative_ranks
-from actsim.studies.evaluate import REPORTS, Progress, Statistics, default_directory, evaluate
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from actsim.data.pairs import PairSet
 
 DOCUMENT = "compare.json"
 CURVES = "curves"
@@ -112,33 +108,6 @@ def compare(
     pairs = _pairs(rows, contenders, keep_text)
     _write(directory, summary, pairs)
     return Comparison(summary, pairs, directory)
-
-
-def finished_run(
-    pairs: PairSet,
-    loaded: LoadedModel,
-    scoring: Scoring,
-    *,
-    statistics: Statistics,
-    command: Sequence[str] | None = None,
-    progress: Progress | None = None,
-) -> Run:
-    """The run of that configuration in its default directory: opened when it is finished, otherwise evaluated.
-
-    A finished one is left as it is, whatever statistics it was summed up with.
-
-    Raises:
-        ActsimError: see ``evaluate``.
-    """
-    config = RunConfig(pairs.identity(), loaded.identity(), scoring)
-    directory = default_directory(config)
-    try:
-        run = open_run(directory)
-    except (UsageError, ResumeError):
-        run = None
-    if run is not None and run.manifest["digest"] == config.digest():
-        return run
-    return evaluate(pairs, loaded, scoring, statistics=statistics, out=directory, command=command, progress=progress)
 
 
 def _opened(runs: Sequence[str | Path | Run]) -> list[Run]:

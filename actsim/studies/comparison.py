@@ -18,11 +18,16 @@ from jaxtyping import Float
 
 from actsim.errors import UsageError
 from actsim.pipelines.correlation import Band
-from actsim.stats.bootstrap import Interval, bootstrap_spearman, paired_difference, percentile_interval
+from actsim.stats.bootstrap import (
+    Interval,
+    bootstrap_spearman,
+    check_level,
+    paired_difference,
+    percentile_interval,
+)
 from actsim.stats.correlation import spearman
 from actsim.stats.dependent import bootstrap_p, smallest_p, steiger
 from actsim.stats.multiple import holm
-from actsim.studies.evaluate import Statistics
 
 ABOVE, BELOW, UNDECIDED = "above", "below", "not distinguishable from"
 DISAGREEMENTS = 10
@@ -70,7 +75,10 @@ class Resampling:
 
     def __post_init__(self) -> None:
         """Refuse what no interval can be made of."""
-        Statistics(resamples=self.resamples, level=self.level, seed=self.seed)
+        smallest_p(self.resamples)
+        check_level(self.level)
+        if self.seed < 0:
+            raise UsageError(f"the seed must be at least 0, got {self.seed}.")
 
     def check(self, runs: int) -> None:
         """Raise UsageError where no difference between so many runs could come out as one."""

@@ -27,14 +27,12 @@ from actsim.report.figures import layer_curve_svg
 from actsim.report.markdown import report_markdown
 from actsim.report.tables import kinds_csv, layers_csv
 from actsim.store import PairScores, Run, RunStore, open_run
+from actsim.studies import REPORTS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOG = logging.getLogger("actsim")
-
-REPORTS = Path("reports")
-"""Where runs are written when no directory is given."""
 
 FILES = {"figure": "layers.svg", "layers.csv": "layers.csv", "kinds.csv": "kinds.csv", "summary.json": "summary.json"}
 
