@@ -137,8 +137,8 @@ def common_rows(runs: Sequence[Run], keys: Sequence[str]) -> CommonRows:
     told = ", ".join(f"{key} has {total}" for key, total in zip(keys, totals, strict=True))
     if len(common) < MIN_PAIRS:
         raise DataError(
-            f"the runs have {counted(len(common), 'row')} in common ({told}), and a correlation needs at least {MIN_PAIRS}; "
-            "score the same rows with each model (the same --limit and --seed, or none)."
+            f"the runs have {counted(len(common), 'row')} in common ({told}), and a correlation needs at least "
+            f"{MIN_PAIRS}; score the same rows with each model (the same --limit and --seed, or none)."
         )
     if common["gold"].nunique() < 2:
         raise DataError(

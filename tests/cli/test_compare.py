@@ -15,6 +15,13 @@ from actsim.store import open_run
 FEW = ("--resamples", "200")
 
 
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """Without the figures, which take most of the time and are drawn in the tests of reports."""
+    monkeypatch.setattr("actsim.studies.compare.svg_text", lambda figure, title: "<svg></svg>")
+    monkeypatch.setattr("actsim.studies.compare.png_bytes", lambda figure: b"")
+
+
 @pytest.fixture(scope="session")
 def many_pairs(tmp_path_factory):
     return write_csv(tmp_path_factory.mktemp("data") / "many.csv", made_up_pairs(40))
