@@ -163,7 +163,8 @@ def png_bytes(figure: Figure) -> bytes:
     stream = io.BytesIO()
     with _own_settings(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
+        FigureCanvasAgg(figure)
+        figure.savefig(stream, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
     return stream.getvalue()
 
 

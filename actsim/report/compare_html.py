@@ -22,7 +22,6 @@ from actsim.report.wording import (
     Row,
     band_label,
     data_label,
-    defined,
     difference_text,
     number,
     one_line,
@@ -157,11 +156,8 @@ def _agreement(found: Row) -> dict[str, Any]:
 
 
 def _heat_maps(summary: Row) -> list[dict[str, Any]]:
-    """What the script draws: one heat map for every two runs, all on one scale."""
+    """What the script draws: one heat map for every two runs."""
     labels = {run["key"]: f"{run['key']}: {one_line(run['label'])}" for run in summary["runs"]}
-    values = [value for found in summary["agreements"] for line in found["layers"] for value in map(defined, line)]
-    known = [value for value in values if value is not None]
-    low, high = (min(known), max(known)) if known else (-1.0, 1.0)
     return [
         {
             "key_a": found["a"],
@@ -169,8 +165,6 @@ def _heat_maps(summary: Row) -> list[dict[str, Any]]:
             "label_a": labels[found["a"]],
             "label_b": labels[found["b"]],
             "z": found["layers"],
-            "zmin": low,
-            "zmax": high,
             "scale": HEAT_MAP.capitalize(),
         }
         for found in summary["agreements"]
