@@ -151,13 +151,18 @@ def _check_sources(runs: Sequence[str], options: Options) -> None:
         raise UsageError("give either RUN directories or models with -m, not both: run 'actsim eval' for the models.")
     if names and options["dataset"] is None:
         raise UsageError("-m needs --dataset: the data set that the models are compared on, such as sts-b.")
-    found, what = (names, "-m") if names else (runs, "RUN")
-    if len(found) < 2:
+    if names and len(names) < 2:
+        raise UsageError(f"a comparison needs at least two models, got {len(names)}; give -m again.")
+    if not names and len(runs) < 2:
         raise UsageError(
-            f"a comparison needs at least two runs, got {len(found)}; give RUN RUN …, or -m A -m B --dataset NAME."
-            if not names
-            else f"a comparison needs at least two models, got {len(found)}; give {what} again."
+            f"a comparison needs at least two runs, got {len(runs)}; give RUN RUN …, or -m A -m B --dataset NAME."
         )
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"the model {name} is given twice; to compare settings of one model, run 'actsim eval' with each and "
+                "give the directories."
+            )
 
 
 def _scored(screen: Screen, command: list[str], options: Options) -> list[Run]:
