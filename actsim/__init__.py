@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from actsim.models.loading import LoadedModel, load_model, wrap_model
     from actsim.pipelines.similarity import Similarity, fingerprint, similarity
     from actsim.store import Run, open_run
+    from actsim.studies.compare import Comparison, compare
     from actsim.studies.evaluate import evaluate
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ActsimError": "actsim.errors",
+    "Comparison": "actsim.studies.compare",
     "DataError": "actsim.errors",
     "Fingerprint": "actsim.core.fingerprint",
     "LoadedModel": "actsim.models.loading",
@@ -42,6 +44,7 @@ _HOMES = {
     "Scoring": "actsim.config",
     "Similarity": "actsim.pipelines.similarity",
     "UsageError": "actsim.errors",
+    "compare": "actsim.studies.compare",
     "evaluate": "actsim.studies.evaluate",
     "fingerprint": "actsim.pipelines.similarity",
     "load_model": "actsim.models.loading",
@@ -53,6 +56,7 @@ _HOMES = {
 
 __all__ = [
     "ActsimError",
+    "Comparison",
     "DataError",
     "Fingerprint",
     "LoadedModel",
@@ -66,6 +70,7 @@ __all__ = [
     "Similarity",
     "UsageError",
     "__version__",
+    "compare",
     "evaluate",
     "fingerprint",
     "load_model",

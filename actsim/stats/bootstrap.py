@@ -38,14 +38,19 @@ class Interval(NamedTuple):
     """Replicates drawn; those beyond ``defined`` had no correlation (a constant column in the resample)."""
 
 
+def check_level(level: float) -> None:
+    """Raise UsageError unless the level of an interval is inside (0, 1)."""
+    if not 0 < level < 1:
+        raise UsageError(f"the level of an interval must be between 0 and 1, got {level}; 0.95 is usual.")
+
+
 def percentile_interval(replicates: Float[np.ndarray, " resamples"], level: float = 0.95) -> Interval:
     """The (1 − level) / 2 and (1 + level) / 2 quantiles of the defined (not NaN) replicates.
 
     Raises:
         UsageError: ``level`` is not inside (0, 1).
     """
-    if not 0 < level < 1:
-        raise UsageError(f"the level of an interval must be between 0 and 1, got {level}; 0.95 is usual.")
+    check_level(level)
     defined = replicates[~np.isnan(replicates)]
     if len(defined) == 0 or 2 * len(defined) < len(replicates):
         return Interval(math.nan, math.nan, len(defined), len(replicates))

@@ -31,15 +31,13 @@ from actsim.report.page import EXTRA, missing_packages
 from actsim.stats.bands import Band, choose_band
 from actsim.store import PairScores, Run, RunStore, open_run
 from actsim.store.manifest import SUMMARY_NAME
+from actsim.studies import REPORTS
 from actsim.studies.controls import control_scores
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOG = logging.getLogger("actsim")
-
-REPORTS = Path("reports")
-"""Where runs are written when no directory is given."""
 
 SELECTION = "selection"
 """The folder inside of a run in which the pairs of ``select_on`` are scored."""

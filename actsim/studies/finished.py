@@ -1,0 +1,39 @@
+"""The run of a configuration: opened where it is finished, otherwise evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actsim.config import RunConfig, Scoring
+from actsim.data.pairs import PairSet
+from actsim.errors import ResumeError, UsageError
+from actsim.models.loading import LoadedModel
+from actsim.store import Run, open_run
+from actsim.studies.evaluate import Progress, Statistics, default_directory, evaluate
+
+
+def finished_run(
+    pairs: PairSet,
+    loaded: LoadedModel,
+    scoring: Scoring,
+    *,
+    statistics: Statistics,
+    command: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """The run of that configuration in its default directory: opened when it is finished, otherwise evaluated.
+
+    A finished one is left as it is, whatever statistics it was summed up with.
+
+    Raises:
+        ActsimError: see ``evaluate``.
+    """
+    config = RunConfig(pairs.identity(), loaded.identity(), scoring)
+    directory = default_directory(config)
+    try:
+        run = open_run(directory)
+    except (UsageError, ResumeError):
+        run = None
+    if run is not None and run.manifest["digest"] == config.digest():
+        return run
+    return evaluate(pairs, loaded, scoring, statistics=statistics, out=directory, command=command, progress=progress)
