@@ -13,7 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from actsim.report.figures import _own_settings, _shortened
+from actsim.report.figures import _shortened, own_settings
 from actsim.report.wording import Row, data_label, defined, number, one_line, percent
 
 WIDTH_INCHES = 8.0
@@ -40,7 +40,7 @@ def curves_figure(summary: Row) -> Figure:
 
     A ring marks the best layer of each run. Both parts share the axis of ρ.
     """
-    with _own_settings():
+    with own_settings():
         figure = Figure(layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(5, 1))
         for index, run in enumerate(summary["runs"]):
@@ -117,7 +117,7 @@ def heatmap_figure(summary: Row, agreement: Row) -> Figure:
     runs = {run["key"]: run for run in summary["runs"]}
     a, b = runs[agreement["a"]], runs[agreement["b"]]
     values = np.array([[np.nan if value is None else value for value in line] for line in agreement["layers"]])
-    with _own_settings():
+    with own_settings():
         height = min(max(2.4 + 0.35 * a["n_layers"], 3.6), 9)
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
         axes = figure.add_subplot()
@@ -152,7 +152,7 @@ def _column(rows: Sequence[Row], name: str) -> np.ndarray:
 def svg_text(figure: Figure, title: str) -> str:
     """The figure as an SVG document; equal figures give equal bytes."""
     stream = io.StringIO()
-    with _own_settings(), warnings.catch_warnings():
+    with own_settings(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Title": title})
     return stream.getvalue()
@@ -161,7 +161,7 @@ def svg_text(figure: Figure, title: str) -> str:
 def png_bytes(figure: Figure) -> bytes:
     """The figure as a PNG."""
     stream = io.BytesIO()
-    with _own_settings(), warnings.catch_warnings():
+    with own_settings(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         FigureCanvasAgg(figure)
         figure.savefig(stream, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
