@@ -42,12 +42,14 @@ class Capture:
     Attributes:
         sensitivity_floor: share of |D| that Σ |G ⊙ Y| over the maps has to reach: how strongly D depends on the
             captured activations at all. It is added up until every sentence has reached it.
+        last_layer: the layer in which a read-out of one position leaves most maps a single row, see ``_only_row``.
     """
 
     batch: Batch
     handler: TraceHandler
     scale: float = 1.0
     sensitivity_floor: float = SENSITIVITY_FLOOR
+    last_layer: int = 0
     _sensitivity: Tensor = field(init=False)
     _floor: Tensor = field(init=False)
     _uses: dict[int, int] = field(default_factory=dict, init=False)
@@ -133,7 +135,10 @@ class Capture:
     def _hand_on(self, key: int) -> None:
         uses = self._arrived.pop(key)
         self._uses.pop(key)
-        self.handler(Trace(self._maps[key], (_side_by_side(uses),), self.scale))
+        linear, segment = self._maps[key], _side_by_side(uses)
+        if linear.layer == self.last_layer:
+            segment = _only_row(segment)
+        self.handler(Trace(linear, (segment,), self.scale))
 
     def flush(self) -> None:
         """Hand on the parameters some of whose uses D does not depend on: those uses add nothing."""
@@ -187,7 +192,8 @@ def capture_linears(
         NumericError: an output or a gradient is not finite; names sentence, layer and module.
     """
     rounding = torch.finfo(maps[0].parameter.dtype).eps
-    capture = Capture(batch, handler, scale, max(SENSITIVITY_FLOOR, SENSITIVITY_ROUNDINGS * rounding))
+    floor = max(SENSITIVITY_FLOOR, SENSITIVITY_ROUNDINGS * rounding)
+    capture = Capture(batch, handler, scale, floor, max(linear.layer for linear in maps))
     handles = []
 
     def hook(
@@ -215,3 +221,18 @@ def _side_by_side(uses: Sequence[Segment]) -> Segment:
         torch.cat([use.grads for use in uses], dim=1),
         tuple(before + length for length in uses[-1].lengths),
     )
+
+
+def _only_row(segment: Segment) -> Segment:
+    """The one row of each sentence that has a gradient, where none has more: the others add nothing to Gᵀ X.
+
+    So it is in the last block for a read-out of one position, whose queries, attention output and MLP reach it
+    through that position alone: Gᵀ X has rank 1 and costs T times less.
+    """
+    reached = (segment.grads != 0).any(dim=2)
+    if segment.grads.shape[1] <= 1 or int(reached.sum(dim=1).max()) > 1:
+        return segment
+    sentence = torch.arange(len(reached), device=reached.device)
+    row = reached.int().argmax(dim=1)
+    inputs, grads = (part[sentence, row].unsqueeze(1) for part in (segment.inputs, segment.grads))
+    return Segment(inputs, grads, (1,) * len(reached))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actsim.core.batch import group_batches, pad, plan_batches
+from actsim.core.batch import LEAST_PART, MOST_PARTS, PADDING, divide, group_batches, pad, padded_tokens, plan_batches
 
 sentences = st.integers(1, 9).flatmap(lambda length: st.tuples(*[st.integers(5, 7)] * length))
 pair_lists = st.lists(st.tuples(sentences, sentences), max_size=25)
@@ -110,3 +110,57 @@ def test_parts_are_consecutive_batches_of_enough_pairs(pairs, budget, per_part):
 def test_few_pairs_make_few_batches(pairs):
     assert len(plan_batches(pairs, 1)) == len(pairs)
     assert len(group_batches(plan_batches(pairs, 1), 64)) == len(pairs)
+
+
+batch_lengths = st.lists(st.integers(1, 60), min_size=1, max_size=60).map(sorted)
+
+
+def padded(lengths, stops):
+    return sum((stop - first) * max(lengths[first:stop]) for first, stop in itertools.pairwise((0, *stops)))
+
+
+def every_division(lengths):
+    """All divisions where the length changes into at most MOST_PARTS parts that are large enough, and none at all."""
+    whole = len(lengths)
+    changes = [stop for stop in range(1, whole) if lengths[stop] != lengths[stop - 1]]
+    yield (whole,)
+    for parts in range(2, MOST_PARTS + 1):
+        for inner in itertools.combinations(changes, parts - 1):
+            stops = (*inner, whole)
+            sizes = [(b - a) * max(lengths[a:b]) for a, b in itertools.pairwise((0, *stops))]
+            if min(sizes) >= LEAST_PART:
+                yield stops
+
+
+@given(batch_lengths)
+def test_a_batch_is_divided_into_few_large_enough_parts(lengths):
+    stops = divide(lengths)
+    assert stops[-1] == len(lengths) and list(stops) == sorted(set(stops)) and len(stops) <= MOST_PARTS
+    parts = [(stop - first) * max(lengths[first:stop]) for first, stop in itertools.pairwise((0, *stops))]
+    assert len(parts) == 1 or min(parts) >= LEAST_PART
+    assert sum(parts) <= len(lengths) * max(lengths)
+
+
+@given(st.lists(st.sampled_from([10, 30, 45, 60]), min_size=1, max_size=16).map(sorted))
+def test_the_division_has_the_fewest_parts_below_the_padding_or_else_the_least_of_it(lengths):
+    found, options = divide(lengths), list(every_division(lengths))
+    enough = [stops for stops in options if sum(lengths) > (1 - PADDING) * padded(lengths, stops)]
+    if enough:
+        assert padded(lengths, found) * (1 - PADDING) < sum(lengths)
+        assert len(found) == min(map(len, enough))
+    else:
+        assert padded(lengths, found) == min(padded(lengths, stops) for stops in options)
+
+
+def test_pairs_as_long_as_those_of_sts_have_little_padding():
+    pairs = [((5,) * a, (6,) * b) for a, b in zip(range(8, 40), range(10, 42), strict=True) for _ in range(40)]
+    batches = plan_batches([((*a, n), (*b, n)) for n, (a, b) in enumerate(pairs)], 1024)
+    own = sum(len(sentence) for batch in batches for sentence in batch.sentences)
+    assert own > (1 - PADDING) * sum(padded_tokens(batch) for batch in batches)
+
+
+def test_parts_of_a_batch_are_its_sentences_in_order():
+    batch = pad([(5,) * 20] * 12 + [(6,) * 50] * 6, [str(n) for n in range(18)], pad_token=0)
+    parts = batch.parts()
+    assert [part.input_ids.shape for part in parts] == [(12, 20), (6, 50)]
+    assert sum((part.labels for part in parts), ()) == batch.labels

@@ -276,3 +276,16 @@ def test_hooks_are_gone_when_the_body_of_the_with_fails():
 
 def test_the_toy_vocabulary_holds_every_token():
     assert int(batch_of(9, 9, 9).input_ids.max()) < VOCABULARY
+
+
+@pytest.mark.parametrize("objective", ["next-token", "nll"])
+def test_a_read_out_of_one_position_leaves_one_row_in_most_maps_of_the_last_block(objective):
+    """Rank one where D sees the last token alone; keys and values, other blocks and nll keep all rows."""
+    loaded = tiny_models.loaded("llama", dtype=torch.float64)
+    batch = pad([(2, 7, 8, 9), (2, 9)], ["a", "b"], pad_token=loaded.pad_token)
+    traces: list[Trace] = []
+    run_pass(loaded, batch, OBJECTIVES["causal"].get(objective), traces.append)
+    single = {(trace.map.layer, trace.map.kind) for trace in traces if trace.lengths == (1, 1)}
+    last = {(loaded.n_layers, kind) for kind in ("q", "o", "gate", "up", "down")}
+    assert single == (last if objective == "next-token" else set())
+    assert len(traces) == len(loaded.maps)
