@@ -216,8 +216,8 @@ def divide(lengths: Sequence[int]) -> tuple[int, ...]:
     """Where a batch is divided into parts that go through the model one after the other: the end of each part.
 
     The fewest parts, of at least LEAST_PART padded tokens each and at most MOST_PARTS, with less than PADDING padding;
-    where that cannot be had, those with the least. Parts are consecutive and end where the length changes, so ``lengths``
-    are best in order.
+    where that cannot be had, those with the least. Parts are consecutive and end where the length changes: ``lengths``
+    are to be in order.
     """
     whole = len(lengths)
     stops = [stop for stop in range(1, whole) if lengths[stop] != lengths[stop - 1]] + [whole]
