@@ -1,6 +1,6 @@
 """Colours, dash patterns and markers of lines, the same in static and interactive figures.
 
-The colours are Okabe and Ito's, and two of Tol's; every line also has a dash pattern and a marker of its own.
+The colours are Okabe and Ito's, and some of Tol's; every line also has a dash pattern and a marker of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CONTROL_STYLES = (
     LineStyle("#999933", (2, 1, 5, 1), "*"),
     LineStyle("#44AA99", (7, 1.5, 1, 1.5, 1, 1.5), "p"),
 )
-PARTIAL_STYLE = LineStyle("#0072B2", (1, 2), "d")
+PARTIAL_STYLE = LineStyle("#332288", (9, 2, 3, 2), "d")
 
 BAND_COLOUR = "#EFEFEF"
 """Behind the layers of the headline band."""
