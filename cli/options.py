@@ -22,7 +22,7 @@ from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.errors import UsageError
 from actsim.models.locate import DEFAULT_MODEL
 
-from .bands import BandForm
+from .bands import BandType
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -278,7 +278,7 @@ tokens = option(
 layers = option(
     "--layers",
     section=STATISTICS,
-    type=BandForm(),
+    type=BandType(),
     default="deep",
     metavar="BAND",
     help="Headline band: all, deep (the upper half), last, last:4, 21-30, or 3,5,6.",
