@@ -124,8 +124,7 @@ def evaluate(
     """
     pairs = load_pairs(dataset) if isinstance(dataset, str) else dataset
     loaded = load_model(model) if isinstance(model, str) else model
-    scoring = scoring or loaded.default_scoring()
-    statistics = statistics or Statistics()
+    scoring, statistics = scoring or loaded.default_scoring(), statistics or Statistics()
     Band.parse(statistics.layers, loaded.n_layers)  # refused before anything is scored
     OBJECTIVES[loaded.family].check(scoring.objective)
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)

@@ -8,7 +8,7 @@ from pair_files import made_up_pairs, write_csv
 
 from actsim.errors import DataError, ModelError, ResumeError, UsageError
 from actsim.pipelines.correlation import Band
-from actsim_cli.bands import BandType
+from actsim_cli.option_types import BandType
 
 USAGE, FAILURE = UsageError.exit_code, DataError.exit_code
 
