@@ -124,7 +124,8 @@ def evaluate(
     """
     pairs = load_pairs(dataset) if isinstance(dataset, str) else dataset
     loaded = load_model(model) if isinstance(model, str) else model
-    scoring, statistics = scoring or loaded.default_scoring(), statistics or Statistics()
+    scoring = scoring or loaded.default_scoring()
+    statistics = statistics or Statistics()
     Band.parse(statistics.layers, loaded.n_layers)  # refused before anything is scored
     OBJECTIVES[loaded.family].check(scoring.objective)
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)
@@ -134,10 +135,9 @@ def evaluate(
     with RunStore.open(
         directory, config, groups=job.groups, part_pairs=job.part_pairs, record=record, fresh=fresh
     ) as store:
-        missing = set(store.missing())
         for line in store.warnings:
             LOG.warning("%s: %s It is computed again.", directory, line)
-        done = len(pairs) - sum(len(part) for number, part in enumerate(job.part_pairs) if number in missing)
+        done = len(pairs) - sum(len(job.part_pairs[part]) for part in store.missing())
         evaluate_pairs(job, store, progress=_counter(progress, done, len(pairs)))
         store.update_manifest(command=record["command"])
         scores = PairScores(store.read_parts(), tuple(job.groups), scoring.measures)

@@ -11,7 +11,7 @@ from made_up_run import HOSTILE, made_up_run, made_up_sentences
 from actsim.report import wording
 from actsim.report.files import report_files
 from actsim.report.html import report_html
-from actsim.report.interactive import DARK
+from actsim.report.plotly_parts import DARK
 
 
 class Elements(HTMLParser):
@@ -123,7 +123,7 @@ def test_the_curve_has_the_figures_of_the_summary(run):
         assert whole["y"] == pytest.approx([row["spearman"] for row in rows], abs=1e-5)
         assert all(f"[{row['ci_low']:.3f}" in text for row, text in zip(rows, whole["text"], strict=True))
     lines = {trace["meta"].get("line") for trace in traces} - {None}
-    assert lines == {"hidden_mean", "word_overlap", "embedding"}
+    assert lines == {"hidden_mean", "word_overlap", "embedding", "partial-word_overlap"}
 
 
 def test_every_dark_colour_is_unlike_the_others():
@@ -133,7 +133,9 @@ def test_every_dark_colour_is_unlike_the_others():
 def with_controls(summary):
     rows = [row for row in summary["layers"] if row["measure"] == "cosine"]
     partial = [{**rows[0], "layer": row["layer"], "given": given} for given in (["a"], ["a", "b"]) for row in rows]
-    control = {"name": "random-weights", "headline": rows[0], "layers": rows}
+    difference = {"value": 0.1, "ci_low": 0.05, "ci_high": 0.15}
+    own = [{**row, "difference": difference} for row in rows]
+    control = {"name": "random-weights", "seed": 0, "headline": rows[0], "layers": own, "difference": difference}
     return {**summary, "controls": [control], "partial_layers": partial}
 
 
