@@ -48,7 +48,7 @@ RUN_STYLES = (
     LineStyle("#666666", (8, 3), "X"),
 )
 """Runs of a comparison."""
-PARTIAL_STYLE = LineStyle("#0072B2", (1, 2), "d")
+PARTIAL_STYLE = LineStyle("#332288", (9, 2, 3, 2), "d")
 
 BAND_COLOUR = "#EFEFEF"
 """Behind the layers of the headline band."""
