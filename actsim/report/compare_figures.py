@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -64,7 +66,7 @@ def _draw_run(axes: Axes, run: Row, index: int) -> None:
     )
     best = run["best_layer"]
     if best is not None:
-        ring = {"marker": "o", "markersize": 11, "fillstyle": "none", "linestyle": "none"}
+        ring: dict[str, Any] = {"marker": "o", "markersize": 11, "fillstyle": "none", "linestyle": "none"}
         axes.plot(best["depth"], best["spearman"], color=style.colour, **ring)
 
 
