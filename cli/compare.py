@@ -35,6 +35,7 @@ OF_MODELS = (
     "--release",
     "--data-revision",
     "--device",
+    "--device-map",
     "--dtype",
     "--max-tokens",
     "--threads",
@@ -94,6 +95,7 @@ no_text = shared.option(
 @shared.data_options
 @models
 @shared.device
+@shared.device_map
 @shared.dtype
 @shared.max_tokens
 @shared.threads
