@@ -169,9 +169,9 @@ def _check_sources(runs: Sequence[str], options: Options) -> None:
 
 def _scored(screen: Screen, command: list[str], options: Options) -> list[Run]:
     """The finished run of every model, scored where it is missing; Ctrl-C keeps what there is."""
-    from actsim.report.compare_html import require_report_packages
+    from actsim.report.page import check_packages
 
-    require_report_packages()
+    check_packages("compare.html")
     scored = {**options, "measures": (options["measure"] or "cosine",), "select_on": None}
     changes = scoring_changes(scored)
     check_objective(changes)

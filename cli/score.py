@@ -12,6 +12,7 @@ from actsim.config import Scoring
 from . import options as shared
 from .arguments import Options, check_objective, load, scoring_changes, scoring_for
 from .display import Screen
+from .option_types import Sentence
 
 if TYPE_CHECKING:
     from actsim.models.loading import LoadedModel
@@ -29,8 +30,8 @@ Examples:
 @click.command(
     "score", cls=shared.SectionCommand, context_settings=shared.CONTEXT, epilog=EPILOG, short_help=SHORT_HELP
 )
-@click.argument("a", metavar="SENTENCE_A", type=shared.Sentence())
-@click.argument("b", metavar="SENTENCE_B", type=shared.Sentence())
+@click.argument("a", metavar="SENTENCE_A", type=Sentence())
+@click.argument("b", metavar="SENTENCE_B", type=Sentence())
 @shared.model
 @shared.loading_options
 @shared.pattern_options

@@ -1,14 +1,12 @@
-"""The comparison of several runs as one HTML file that needs nothing else: no network, no file beside it."""
+"""``compare.html``: the comparison of several runs as one page that opens from disk."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import shlex
 from typing import Any
 
-from actsim.errors import MissingExtraError
-from actsim.report.compare_figures import HEAT_MAP, intervals_sentence, run_colour
+from actsim.report.compare_figures import intervals_sentence
+from actsim.report.compare_interactive import curves, layers_against_layers, runs_choice
 from actsim.report.compare_markdown import method_sentences
 from actsim.report.compare_tables import (
     best_layer_text,
@@ -17,6 +15,9 @@ from actsim.report.compare_tables import (
     row_interval,
     verdict_sentence,
 )
+from actsim.report.page import render_page
+from actsim.report.palette import run_style
+from actsim.report.plotly_parts import DARK, legend_mark
 from actsim.report.wording import (
     MISSING,
     Row,
@@ -29,57 +30,36 @@ from actsim.report.wording import (
 )
 
 TEMPLATE = "compare.html.j2"
-PACKAGES = ("jinja2", "plotly")
+SCRIPTS = ("figures.js",)
 
 
-def require_report_packages() -> None:
-    """Raise MissingExtraError unless what the HTML needs is installed: to be known before hours of scoring."""
-    for package in PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(package, "report", "the HTML of a comparison")
-
-
-def compare_html(summary: Row, curves_svg: str) -> str:
+def compare_html(summary: Row) -> str:
     """The whole page.
 
     Args:
         summary: the summary of a comparison.
-        curves_svg: the figure of the curves, put into the page.
 
     Raises:
         MissingExtraError: plotly or jinja2 is not installed.
     """
-    require_report_packages()
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(
-        loader=PackageLoader("actsim.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
-        **_content(summary),
-        curves_svg=Markup(curves_svg[curves_svg.index("<svg") :]),
-        heat_maps_json=Markup(_script_json(_heat_maps(summary))),
-        plotly_js=Markup(get_plotlyjs()),
-    )
-
-
-def _script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+    data = {
+        "choice": {"runs": runs_choice(summary["agreements"][0])},
+        "figures": {"curves": curves(summary), "layers": layers_against_layers(summary)},
+        "dark": DARK,
+    }
+    return render_page(TEMPLATE, data, SCRIPTS, _content(summary))
 
 
 def _content(summary: Row) -> dict[str, Any]:
     """Everything that the page says, as plain text."""
     data = data_label(summary)
+    title = f"Comparison of {len(summary['runs'])} runs: {data}"
     return {
-        "title": f"Comparison of {len(summary['runs'])} runs: {data}",
-        "data": data,
+        "title": title,
+        "over": "Activation similarity and human judgement",
+        "heading": title,
+        "under": f"{summary['n_pairs']} pairs; {summary['measure']}",
+        "data_set": data,
         "summary": summary,
         "level": percent(summary["level"]),
         "verdicts": [verdict_sentence(summary, row) for row in summary["differences"]],
@@ -89,6 +69,7 @@ def _content(summary: Row) -> dict[str, Any]:
         "differences": [
             _difference(row, found) for row, found in zip(summary["differences"], summary["agreements"], strict=True)
         ],
+        "choices": [(runs_choice(found), f"{found['a']} and {found['b']}") for found in summary["agreements"]],
         "methods": method_sentences(summary),
         "agreements": [_agreement(found) for found in summary["agreements"]],
         "command": shlex.join(summary["command"]) if summary["command"] else None,
@@ -99,8 +80,8 @@ def _run(summary: Row, run: Row, index: int) -> dict[str, Any]:
     headline, best = run["headline"], run["best_layer"] or {}
     return {
         "key": run["key"],
-        "colour": run_colour(index),
         "label": one_line(run["label"]),
+        "mark": legend_mark(run_style(index), f"{run['key']}: {one_line(run['label'])}"),
         "band": band_label(run["band"]),
         "headline": number(headline["spearman"]),
         "headline_interval": row_interval(headline),
@@ -153,19 +134,3 @@ def _agreement(found: Row) -> dict[str, Any]:
         "with_text": any(row["texts"] for row in rows),
         "matrix": [[number(value, 2) for value in line] for line in found["layers"]],
     }
-
-
-def _heat_maps(summary: Row) -> list[dict[str, Any]]:
-    """What the script draws: one heat map for every two runs."""
-    labels = {run["key"]: f"{run['key']}: {one_line(run['label'])}" for run in summary["runs"]}
-    return [
-        {
-            "key_a": found["a"],
-            "key_b": found["b"],
-            "label_a": labels[found["a"]],
-            "label_b": labels[found["b"]],
-            "z": found["layers"],
-            "scale": HEAT_MAP.capitalize(),
-        }
-        for found in summary["agreements"]
-    ]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
-from actsim.report.tables import _csv
+from actsim.report.tables import csv_text
 from actsim.report.terminal import Ink, Page
 from actsim.report.wording import (
     MISSING,
@@ -158,13 +158,13 @@ def _runs_csv(summary: Row) -> str:
         figures = [run["headline"][name] for name in ("spearman", *ENDS)]
         layers = " ".join(str(layer) for layer in run["band"]["layers"])
         rows.append([*named, *place, layers, *figures, *(best.get(key) for key in best_keys)])
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def _layers_csv(summary: Row) -> str:
     names = ["layer", "depth", "spearman", *ENDS]
     rows = [[run["key"], *(row[name] for name in names)] for run in summary["runs"] for row in run["layers"]]
-    return _csv(["run", *names], rows)
+    return csv_text(["run", *names], rows)
 
 
 def _differences_csv(summary: Row) -> str:
@@ -174,7 +174,7 @@ def _differences_csv(summary: Row) -> str:
         [*(row[name] for name in names), row["steiger"]["z"], row["steiger"]["p"], *(found[name] for name in agreed)]
         for row, found in zip(summary["differences"], summary["agreements"], strict=True)
     ]
-    return _csv([*names, "steiger_z", "steiger_p", *(f"agreement_{name}" for name in agreed)], rows)
+    return csv_text([*names, "steiger_z", "steiger_p", *(f"agreement_{name}" for name in agreed)], rows)
 
 
 def _layer_by_layer_csv(summary: Row) -> str:
@@ -184,7 +184,7 @@ def _layer_by_layer_csv(summary: Row) -> str:
         for layer_a, line in enumerate(found["layers"], start=1)
         for layer_b, value in enumerate(line, start=1)
     ]
-    return _csv(["a", "b", "layer_a", "layer_b", "spearman"], rows)
+    return csv_text(["a", "b", "layer_a", "layer_b", "spearman"], rows)
 
 
 def _disagreements_csv(summary: Row) -> str:
@@ -195,4 +195,4 @@ def _disagreements_csv(summary: Row) -> str:
         [found["a"], found["b"], *(pair[name] for name in names), *(pair.get(name) for name in texts)]
         for found, pair in listed
     ]
-    return _csv(["a", "b", *names, *texts], rows)
+    return csv_text(["a", "b", *names, *texts], rows)

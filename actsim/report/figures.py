@@ -36,6 +36,7 @@ from actsim.report.wording import (
     band_label,
     data_label,
     defined,
+    number,
     one_line,
     percent,
     runs_of_layers,
@@ -101,10 +102,27 @@ def png(figure: Figure, title: str) -> bytes:
     return stream.getvalue()
 
 
+def write_cells(axes: Axes, values: np.ndarray, *, first_row: int = 1) -> None:
+    """The figure in every cell of a heat map, in the ink that can be read on its colour.
+
+    Columns are counted from 1, rows from ``first_row``; undefined cells stay empty.
+    """
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2 if np.isfinite(values).any() else 0.0
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            ink = "black" if value > middle else "white"
+            place = (column + 1, row + first_row)
+            axes.text(*place, number(value, 2), ha="center", va="center", fontsize=8, color=ink)
+
+
+def floats(values: Iterable[float | None]) -> np.ndarray:
+    """Statistics as numbers, NaN where one is undefined."""
+    return np.array([np.nan if value is None else value for value in map(defined, values)])
+
+
 def _values(rows: dict[int, Row], layers: Iterable[int], name: str) -> np.ndarray:
     """One statistic per layer, NaN where it is undefined or the layer has no row."""
-    found = [defined(rows[int(layer)][name]) if int(layer) in rows else None for layer in layers]
-    return np.array([np.nan if value is None else value for value in found])
+    return floats(rows[int(layer)][name] if int(layer) in rows else None for layer in layers)
 
 
 def _all_layers(summary: Row) -> np.ndarray:
@@ -178,10 +196,10 @@ def _data_line(summary: Row) -> str:
 def figure_title(summary: Row, *details: str) -> str:
     """Data on the first line, the model on the second, each cut to what the figure's width holds."""
     lines = (_data_line(summary), ", ".join((one_line(summary["model"]["name"]), *details)))
-    return "\n".join(_shortened(line, TITLE_CHARACTERS) for line in lines)
+    return "\n".join(shortened(line, TITLE_CHARACTERS) for line in lines)
 
 
-def _shortened(text: str, characters: int) -> str:
+def shortened(text: str, characters: int) -> str:
     """The text, its middle left out where it is longer than ``characters``."""
     if len(text) <= characters:
         return text
@@ -219,7 +237,7 @@ def _add_legend(figure: Figure, axes: Axes, summary: Row) -> None:
     handles.append(tuple(Patch(facecolor=colour, alpha=INTERVAL_OPACITY, linewidth=0) for colour in colours))
     labels.append(f"{percent(summary['level'])} interval")
     handles.append(Patch(facecolor=BAND_COLOUR))
-    labels.append(_shortened(f"headline: {band_label(summary['band'])}", LEGEND_CHARACTERS))
+    labels.append(shortened(f"headline: {band_label(summary['band'])}", LEGEND_CHARACTERS))
     lines = -(-len(handles) // LEGEND_COLUMNS)
     figure.set_size_inches(WIDTH_INCHES, PLOT_INCHES + LEGEND_LINE_INCHES * lines)
     legend = figure.legend(

@@ -10,11 +10,12 @@ import numpy as np
 
 from actsim import __version__
 from actsim.report import wording
-from actsim.report.interactive import DARK, HEADLINE, choices, dash, kinds_heat_map, layer_curve, score_figures
+from actsim.report.interactive import HEADLINE, choices, kinds_heat_map, layer_curve, score_figures
 from actsim.report.markdown import escaped, report_markdown
 from actsim.report.page import render_page
 from actsim.report.pair_table import PairTable, pair_table
 from actsim.report.palette import BAND_COLOUR, INTERVAL_OPACITY, LineStyle, measure_style
+from actsim.report.plotly_parts import DARK, legend_mark
 from actsim.report.prose import sections, to_html
 from actsim.report.wording import Row, band_label, data_label, one_line, percent
 from actsim.store import PairScores
@@ -99,7 +100,8 @@ def _hidden(table: PairTable) -> str:
 def _legend(summary: Row) -> dict[str, list[dict[str, Any]]]:
     """Marks that are always shown, and lines that can be switched on and off."""
     lines = [
-        {**_mark(line.style, line.label), "key": line.key, "shown": line.shown} for line in choices(summary)["lines"]
+        {**legend_mark(line.style, line.label), "key": line.key, "shown": line.shown}
+        for line in choices(summary)["lines"]
     ]
     return {"fixed": list(_fixed_marks(summary)), "lines": lines}
 
@@ -107,19 +109,7 @@ def _legend(summary: Row) -> dict[str, list[dict[str, Any]]]:
 def _fixed_marks(summary: Row) -> Iterator[dict[str, Any]]:
     for index, measure in enumerate(summary["measures"]):
         label = f"{measure} with its {percent(summary['level'])} interval"
-        yield {**_mark(measure_style(index), label), "measure": measure, "area": INTERVAL_OPACITY + 0.1}
+        yield {**legend_mark(measure_style(index), label), "measure": measure, "area": INTERVAL_OPACITY + 0.1}
     band = LineStyle(BAND_COLOUR, (), None)
     label = f"headline: {band_label(summary['band'])}"
-    yield {**_mark(band, label), "area": 1, "dashes": None}
-
-
-def _mark(style: LineStyle, label: str) -> dict[str, Any]:
-    dashes = dash(style)
-    return {
-        "light": style.colour,
-        "dark": DARK.get(style.colour, style.colour),
-        "dashes": "" if dashes == "solid" else dashes,
-        "label": label,
-        "area": 0,
-        "measure": None,
-    }
+    yield {**legend_mark(band, label), "area": 1, "dashes": None}

@@ -1,12 +1,7 @@
-"""Interactive figures as plotly's JSON: all that a reader can switch to is in them, the page shows the part chosen.
-
-A figure is ``{"traces": [...], "layout": {...}}``. The ``meta`` of a trace says when it is shown: each of ``measure``,
-``kind``, ``scores`` and ``line`` that it names has to be chosen on the page.
-"""
+"""Interactive figures of a run as plotly's JSON: all that a reader can switch to, the page shows the part chosen."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,74 +12,35 @@ from actsim.report.lines import Line, lines_beside
 from actsim.report.pair_table import rounded
 from actsim.report.palette import (
     BAND_COLOUR,
+    CELL_TEXT_LAYERS,
     DENSITY_SCALE,
-    GROUND,
-    HEAT_MAP,
-    INK,
-    INTERVAL_OPACITY,
     MEASURE_STYLES,
     THIRD_DASHES,
     THIRDS,
     LineStyle,
     measure_style,
 )
+from actsim.report.plotly_parts import (
+    MARKERS,
+    Figure,
+    Trace,
+    colour_bar,
+    dash,
+    figure_layout,
+    heat_map,
+    interval_area,
+    layer_axis,
+    plain_value,
+    plotly_text,
+    statistics_text,
+)
 from actsim.report.tables import kind_rows, measure_layers
-from actsim.report.wording import Row, band_label, defined, interval, number, one_line, runs_of_layers
+from actsim.report.wording import Row, band_label, runs_of_layers
 from actsim.store import PairScores
 from actsim.store.parts import WHOLE_LAYER
 
-Trace = dict[str, Any]
-Figure = dict[str, Any]
-
 HEADLINE = "band"
 """Value of ``scores`` for those of the headline band; a layer's is its number."""
-MARKERS = {
-    "o": "circle",
-    "s": "square",
-    "^": "triangle-up",
-    "v": "triangle-down",
-    "D": "diamond",
-    "d": "diamond-tall",
-    "P": "cross",
-    "X": "x",
-    "x": "x-thin",
-    "*": "star",
-    "p": "pentagon",
-}
-DARK = {
-    GROUND: "#14171A",
-    INK: "#E4E7EA",
-    BAND_COLOUR: "#24292E",
-    "#000000": "#E4E7EA",
-    "#666666": "#A5ABB1",
-    "#DDDDDD": "#2E343A",
-    "#0072B2": "#4DA3FF",
-    "#56B4E9": "#A9D8F5",
-    "#D55E00": "#FF8A3D",
-    "#009E73": "#2CC79B",
-    "#882255": "#E06C9F",
-    "#332288": "#A08BFF",
-    "#999933": "#C9C95E",
-    "#44AA99": "#5FD0BD",
-    "#C6DDEE": "#123A55",
-    "#5BA3CF": "#1F6C9E",
-    "#00324F": "#D6EEFF",
-}
-"""Colour on a light ground -> its counterpart on a dark one, in this order of meaning; others serve both."""
-GRID = "#DDDDDD"
-CELL_TEXT_LAYERS = 16
-"""Heat maps of at most this many layers have their figures in the cells."""
-
-
-def plotly_text(text: object) -> str:
-    """Text that plotly, which reads a little HTML in its labels, shows as it is."""
-    return html.escape(one_line(text), quote=False)
-
-
-def statistics_text(row: Row) -> str:
-    """``0.653 [0.602, 0.699], n = 1379``."""
-    return f"{number(row['spearman'])} {interval(row['ci_low'], row['ci_high'])}, n = {row['n']}"
-
 
 # the curve over the layers
 
@@ -102,10 +58,10 @@ def layer_curve(summary: Row) -> Figure:
                 thin = LineStyle(style.colour, (1, 3), None)
                 traces.append(_line(summary, whole, thin, "whole layer", 1.0, shown))
             label = measure if kind == WHOLE_LAYER else f"{measure}, {kind}"
-            traces.append(_interval_area(rows, style.colour, shown))
+            traces.append(interval_area(rows, style.colour, shown))
             traces.append(_line(summary, rows, style, label, 2.2, shown))
-    layout = _layout("layer", "Spearman’s ρ with human judgement")
-    layout["xaxis"] |= _layer_axis(summary["n_layers"])
+    layout = figure_layout("layer", "Spearman’s ρ with human judgement")
+    layout["xaxis"] |= layer_axis(summary["n_layers"])
     layout["yaxis"]["tickformat"] = ".2f"
     layout["shapes"] = [
         {
@@ -134,7 +90,7 @@ def _beside(summary: Row, measure: str, line: Line) -> Trace:
         "type": "scatter",
         "mode": "lines",
         "x": x,
-        "y": [_value(line.level["spearman"])] * len(x),
+        "y": [plain_value(line.level["spearman"])] * len(x),
         "text": [statistics_text(line.level)] * len(x),
         "line": {"color": line.style.colour, "width": 1.8, "dash": dash(line.style)},
         "hovertemplate": f"{plotly_text(line.label)}: %{{text}}<extra></extra>",
@@ -151,7 +107,7 @@ def _line(
         "type": "scatter",
         "mode": "lines" if style.marker is None else "lines+markers",
         "x": list(layers),
-        "y": [None if row is None else _value(row["spearman"]) for row in known],
+        "y": [None if row is None else plain_value(row["spearman"]) for row in known],
         "text": ["" if row is None else statistics_text(row) for row in known],
         "line": {"color": style.colour, "width": width, "dash": dash(style)},
         "connectgaps": False,
@@ -164,48 +120,6 @@ def _line(
     return trace
 
 
-def _interval_area(rows: Mapping[int, Row], colour: str, shown: Mapping[str, str]) -> Trace:
-    """One closed outline per run of layers with an interval, so that an undefined layer leaves a gap."""
-    known = [
-        layer
-        for layer, row in rows.items()
-        if defined(row["ci_low"]) is not None and defined(row["ci_high"]) is not None
-    ]
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for first, last in runs_of_layers(known):
-        layers = list(range(first, last + 1))
-        widened = 0.06 if first == last else 0.0
-        places = [first - widened, first + widened] if first == last else list(map(float, layers))
-        layers = layers * 2 if first == last else layers
-        x += [*places, *reversed(places), None]
-        y += [*(_value(rows[layer]["ci_high"]) for layer in layers)]
-        y += [*(_value(rows[layer]["ci_low"]) for layer in reversed(layers)), None]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": x,
-        "y": y,
-        "fill": "toself",
-        "fillcolor": colour,
-        "opacity": INTERVAL_OPACITY + 0.03,
-        "line": {"width": 0, "color": colour},
-        "hoverinfo": "skip",
-        "meta": dict(shown),
-    }
-
-
-def dash(style: LineStyle) -> str:
-    """The dash pattern as SVG takes it; lengths in multiples of a thin line's width."""
-    return ",".join(f"{1.5 * length:g}px" for length in style.dashes) if style.dashes else "solid"
-
-
-def _layer_axis(n_layers: int) -> dict[str, Any]:
-    step = next(step for step in (1, 2, 4, 8, 16, n_layers) if n_layers / step <= 12)
-    start = 1 if step == 1 else step
-    return {"range": [0.5, n_layers + 0.5], "tickmode": "linear", "tick0": start, "dtick": step, "showgrid": False}
-
-
 # layers x kinds
 
 
@@ -215,30 +129,14 @@ def kinds_heat_map(summary: Row) -> Figure:
     layers = list(range(1, summary["n_layers"] + 1))
     for measure in summary["measures"]:
         rows = {"whole layer": measure_layers(summary, measure), **kind_rows(summary, measure)}
-        z = [[_value(of.get(layer, {}).get("spearman")) for layer in layers] for of in rows.values()]
+        z = [[plain_value(of.get(layer, {}).get("spearman")) for layer in layers] for of in rows.values()]
         text = [
             [f"{name}, layer {layer}: {statistics_text(of[layer])}" if layer in of else "" for layer in layers]
             for name, of in rows.items()
         ]
-        trace: Trace = {
-            "type": "heatmap",
-            "x": layers,
-            "y": [plotly_text(name) for name in rows],
-            "z": z,
-            "hovertext": [[plotly_text(cell) for cell in line] for line in text],
-            "hovertemplate": "%{hovertext}<extra></extra>",
-            "colorscale": HEAT_MAP,
-            "colorbar": _colour_bar("ρ"),
-            "xgap": 1,
-            "ygap": 1,
-            "meta": {"measure": measure},
-        }
-        if len(layers) <= CELL_TEXT_LAYERS:
-            trace |= {"text": [[number(cell, 2) if cell is not None else "" for cell in line] for line in z]}
-            trace |= {"texttemplate": "%{text}", "textfont": {"size": 11}}
-        traces.append(trace)
-    layout = _layout("layer", "")
-    layout["xaxis"] |= _layer_axis(summary["n_layers"])
+        traces.append(heat_map(layers, [plotly_text(name) for name in rows], z, text, {"measure": measure}))
+    layout = figure_layout("layer", "")
+    layout["xaxis"] |= layer_axis(summary["n_layers"])
     layout["yaxis"] |= {"type": "category", "autorange": "reversed", "showgrid": False}
     for name in ("xaxis", "yaxis"):
         layout[name] |= {"showline": False, "ticks": ""}
@@ -266,8 +164,8 @@ def score_figures(scores: PairScores, gold: Floats, summary: Row) -> tuple[Figur
         density = score_density(gold, values)
         densities += _density(density, shown)
         spreads += _spread(gold, values, density.score_edges, shown)
-    against = _layout("human score", "similarity of the activation patterns")
-    spread = _layout("similarity of the activation patterns", "pairs")
+    against = figure_layout("human score", "similarity of the activation patterns")
+    spread = figure_layout("similarity of the activation patterns", "pairs")
     if np.ptp(gold) <= FEW_VALUES:
         against["xaxis"]["dtick"] = 1
     against["xaxis"]["showgrid"] = against["yaxis"]["showgrid"] = spread["xaxis"]["showgrid"] = False
@@ -287,7 +185,7 @@ def _density(density: ScoreDensity, shown: Mapping[str, str]) -> Iterator[Trace]
         "z": [rounded(line, 4) for line in shares.T],
         "colorscale": [[i / (len(DENSITY_SCALE) - 1), colour] for i, colour in enumerate(DENSITY_SCALE)],
         "zmin": 0,
-        "colorbar": _colour_bar("share") | {"tickformat": ".0%"},
+        "colorbar": colour_bar("share") | {"tickformat": ".0%"},
         "hovertemplate": "human score %{x:.2f}, similarity %{y:.3f}: %{z:.1%} of the pairs<extra></extra>",
         "meta": dict(shown),
     }
@@ -327,50 +225,6 @@ def _spread(gold: Floats, values: Floats, edges: Floats, shown: Mapping[str, str
             "hovertemplate": "%{y} pairs<extra></extra>",
             "meta": dict(shown),
         }
-
-
-# layout
-
-
-def _layout(x: str, y: str) -> dict[str, Any]:
-    axis = {
-        "gridcolor": GRID,
-        "linecolor": INK,
-        "tickcolor": INK,
-        "zerolinecolor": GRID,
-        "showline": True,
-        "ticks": "outside",
-        "ticklen": 4,
-        "automargin": True,
-        "fixedrange": True,
-    }
-    return {
-        "font": {"family": "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif", "size": 13}
-        | {"color": INK},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 60, "r": 16, "t": 12, "b": 52},
-        "xaxis": {**axis, "title": {"text": x, "standoff": 8, "font": {"size": 13}}},
-        "yaxis": {**axis, "title": {"text": y, "standoff": 8, "font": {"size": 13}}},
-        "hoverlabel": {"bgcolor": GROUND, "bordercolor": INK, "font": {"color": INK}},
-        "showlegend": False,
-    }
-
-
-def _colour_bar(title: str) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 13}},
-        "thickness": 12,
-        "outlinewidth": 0,
-        "len": 1,
-        "xpad": 4,
-        "ypad": 0,
-    }
-
-
-def _value(value: float | None) -> float | None:
-    known = defined(value)
-    return None if known is None else round(known, 5)
 
 
 def choices(summary: Row) -> dict[str, Any]:

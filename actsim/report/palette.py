@@ -41,6 +41,13 @@ CONTROL_STYLES = (
     LineStyle("#999933", (2, 1, 5, 1), "*"),
     LineStyle("#44AA99", (7, 1.5, 1, 1.5, 1, 1.5), "p"),
 )
+RUN_STYLES = (
+    *MEASURE_STYLES,
+    LineStyle("#E69F00", (1, 1.5), "v"),
+    LineStyle("#56B4E9", (5, 2, 1, 2, 1, 2), "P"),
+    LineStyle("#666666", (8, 3), "X"),
+)
+"""Runs of a comparison."""
 PARTIAL_STYLE = LineStyle("#332288", (9, 2, 3, 2), "d")
 
 BAND_COLOUR = "#EFEFEF"
@@ -55,6 +62,8 @@ DENSITY_SCALE = ("#FFFFFF", "#C6DDEE", "#5BA3CF", "#0072B2", "#00324F")
 """From no pair to the densest bin."""
 HEAT_MAP = "Cividis"
 """The colour map of heat maps; matplotlib writes it with a small letter."""
+CELL_TEXT_LAYERS = 16
+"""Heat maps of at most this many layers have their figures in the cells."""
 
 
 def measure_style(index: int) -> LineStyle:
@@ -70,6 +79,16 @@ def baseline_style(name: str) -> LineStyle:
 def control_style(index: int) -> LineStyle:
     """The style of a run's control by its position."""
     return CONTROL_STYLES[index % len(CONTROL_STYLES)]
+
+
+def run_style(index: int) -> LineStyle:
+    """The style of a run of a comparison by its position.
+
+    Once the colours are used up they come again, with the dashes and the marker of another.
+    """
+    turn, place = divmod(index, len(RUN_STYLES))
+    other = RUN_STYLES[(place + turn) % len(RUN_STYLES)]
+    return LineStyle(RUN_STYLES[place].colour, other.dashes, other.marker)
 
 
 def matplotlib_dashes(dashes: Sequence[float]) -> object:

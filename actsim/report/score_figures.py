@@ -8,15 +8,20 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from actsim.report.figures import figure_title, own_settings
+from actsim.report.figures import figure_title, own_settings, write_cells
 from actsim.report.histograms import Floats, ScoreDensity, gold_thirds, score_density
-from actsim.report.palette import DENSITY_SCALE, HEAT_MAP, MEASURE_STYLES, THIRD_DASHES, THIRDS, matplotlib_dashes
+from actsim.report.palette import (
+    CELL_TEXT_LAYERS,
+    DENSITY_SCALE,
+    HEAT_MAP,
+    MEASURE_STYLES,
+    THIRD_DASHES,
+    THIRDS,
+    matplotlib_dashes,
+)
 from actsim.report.tables import kind_rows, measure_layers
-from actsim.report.wording import Row, band_label, defined, number
+from actsim.report.wording import Row, band_label, defined
 from actsim.store import PairScores
-
-CELL_TEXT_LAYERS = 16
-"""Heat maps of at most this many layers have their figures in the cells."""
 
 
 def kinds_heat_map(summary: Row) -> Figure:
@@ -50,17 +55,8 @@ def kinds_heat_map(summary: Row) -> Figure:
         bar.set_label("Spearman's ρ")
         bar.outline.set_visible(False)
         if len(layers) <= CELL_TEXT_LAYERS:
-            _write_cells(axes, values)
+            write_cells(axes, values, first_row=0)
         return figure
-
-
-def _write_cells(axes: Axes, values: Floats) -> None:
-    """The figure in every cell, in the ink that can be read on its colour."""
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2 if np.isfinite(values).any() else 0.0
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            ink = "black" if value > middle else "white"
-            axes.text(column + 1, row, number(value, 2), ha="center", va="center", fontsize=8, color=ink)
 
 
 def scores_figure(scores: PairScores, gold: Floats, summary: Row) -> Figure:

@@ -101,7 +101,8 @@ def _field(value: object) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A csv file; floats in full, an undefined one as an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -124,13 +125,13 @@ def layers_csv(summary: Row) -> str:
         beside += [found.get(row["layer"], {}) if row["measure"] == headline else {} for _, found in others.values()]
         own = [row["layer"], row["measure"], *(row[name] for name in STATISTICS)]
         rows.append([*own, *(other.get(end) for other in beside for end in ends)])
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def kinds_csv(summary: Row) -> str:
     """One row per layer, module kind and measure, in the form of ``layers_csv``."""
     header = ["layer", "kind", "measure", *STATISTICS]
-    return _csv(header, ([row[name] for name in header] for row in summary["kinds"]))
+    return csv_text(header, ([row[name] for name in header] for row in summary["kinds"]))
 
 
 # terminal

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from actsim.errors import DataError, UsageError
+from actsim.stats.band_forms import BAND_FORMS, BandForm
 from actsim.stats.correlation import spearman
 
 Column = Float[np.ndarray, " pairs"]
-
-BAND_FORMS = "all, deep, last, last:4, 21-30, 3,5,6 or a mixture such as 1-3,6"
 
 
 @dataclass(frozen=True)
@@ -33,45 +31,22 @@ class Band:
     def parse(cls, spec: str, n_layers: int) -> Band:
         """Read a band: ``all``, ``deep`` (⌊L/2⌋ + 1 … L), ``last``, ``last:K``, or layers and ranges with commas.
 
-        Ranges are inclusive; a layer that is named twice counts once.
+        Ranges are inclusive; a layer that is named twice counts once. ``BandForm`` has the grammar.
 
         Raises:
             UsageError: another form, a reversed range, or a layer outside 1 … L.
         """
-        name = re.sub(r"\s*([,:-])\s*", r"\1", spec.strip())
-        if name == "all":
-            return cls(name, tuple(range(1, n_layers + 1)))
-        if name == "deep":
-            return cls(name, tuple(range(n_layers // 2 + 1, n_layers + 1)))
-        if match := re.fullmatch(r"last(?::([0-9]+))?", name):
-            count = int(match[1] or 1)
-            if not 1 <= count <= n_layers:
-                raise _band_error(spec, f"{count} is not a possible number of layers", n_layers)
-            return cls(name, tuple(range(n_layers - count + 1, n_layers + 1)))
-        layers = {layer for term in name.split(",") for layer in _parse_range(term, spec, n_layers)}
-        return cls(name, tuple(sorted(layers)))
+        try:
+            form = BandForm.read(spec)
+            return cls(form.name, form.layers(n_layers))
+        except ValueError as reason:
+            raise UsageError(
+                f"cannot read --layers {spec!r}: {reason}; the model has layers 1 to {n_layers}; allowed: {BAND_FORMS}."
+            ) from None
 
     def average(self, layer_scores: Float[np.ndarray, "pairs layers"]) -> Column:
         """Mean of the band's layer scores, one value per pair; NaN where one of them is."""
         return layer_scores[:, np.array(self.layers) - 1].mean(axis=1)
-
-
-def _parse_range(term: str, spec: str, n_layers: int) -> range:
-    match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", term)
-    if match is None:
-        raise _band_error(spec, f"{term!r} is neither a layer nor a range", n_layers)
-    first, last = int(match[1]), int(match[2] or match[1])
-    if first > last:
-        raise _band_error(spec, f"{term} is reversed", n_layers)
-    if first < 1 or last > n_layers:
-        raise _band_error(spec, f"layer {first if first < 1 else last} does not exist", n_layers)
-    return range(first, last + 1)
-
-
-def _band_error(spec: str, reason: str, n_layers: int) -> UsageError:
-    return UsageError(
-        f"cannot read --layers {spec!r}: {reason}; the model has layers 1 to {n_layers}; allowed: {BAND_FORMS}."
-    )
 
 
 def choose_band(gold: Column, layer_scores: Float[np.ndarray, "pairs layers"]) -> tuple[Band, float]:

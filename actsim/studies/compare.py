@@ -14,10 +14,12 @@ from actsim import __version__
 from actsim.errors import UsageError
 from actsim.pipelines.correlation import Band
 from actsim.registry import unknown_name
-from actsim.report.compare_figures import curves_figure, heatmap_figure, png_bytes, svg_text
-from actsim.report.compare_html import compare_html, require_report_packages
+from actsim.report.compare_figures import curves_figure, heatmap_figure
+from actsim.report.compare_html import compare_html
 from actsim.report.compare_markdown import compare_markdown
 from actsim.report.compare_tables import compare_csvs
+from actsim.report.figures import png, svg
+from actsim.report.page import check_packages
 from actsim.store import Run, open_run
 from actsim.store.files import list_directory, read_bytes, remove, write_atomic
 from actsim.store.manifest import MANIFEST_NAME
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DOCUMENT = "compare.json"
+PAGE = "compare.html"
 CURVES = "curves"
 
 
@@ -90,7 +93,7 @@ def compare(
         MissingExtraError: plotly or jinja2 is not installed.
         ResumeError: a run is not finished or damaged, or the files cannot be written.
     """
-    require_report_packages()
+    check_packages(PAGE)
     opened = _opened(runs)
     resampling = Resampling(resamples, level, seed)
     resampling.check(len(opened))
@@ -207,19 +210,18 @@ def _pairs(rows: CommonRows, contenders: Sequence[Contender], keep_text: bool) -
 def _write(directory: Path, summary: dict[str, Any], pairs: pd.DataFrame) -> None:
     """All files, compare.json last: it lists them."""
     earlier = _make_directory(directory)
-    curves = curves_figure(summary)
-    figures = {CURVES: curves}
+    figures = {CURVES: curves_figure(summary)}
     for row in summary["agreements"]:
         figures[f"layers_{row['a']}_{row['b']}"] = heatmap_figure(summary, row)
     contents: dict[str, bytes] = {}
     for name, figure in figures.items():
-        contents |= {f"{name}.svg": svg_text(figure, name).encode(), f"{name}.png": png_bytes(figure)}
+        contents |= {f"{name}.svg": svg(figure, name).encode(), f"{name}.png": png(figure, name)}
     tables = compare_csvs(summary) | {"pairs.csv": pairs.to_csv(index=False, lineterminator="\n")}
     contents |= {name: text.encode() for name, text in tables.items()}
-    names = [DOCUMENT, "compare.md", "compare.html", *contents]
+    names = [DOCUMENT, "compare.md", PAGE, *contents]
     summary["files"] = names
     contents["compare.md"] = compare_markdown(summary, list(figures)).encode()
-    contents["compare.html"] = compare_html(summary, svg_text(curves, CURVES)).encode()
+    contents[PAGE] = compare_html(summary).encode()
     contents[DOCUMENT] = (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode()
     for name in earlier:
         if name not in contents:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
+from browser import chromium
 from made_up_run import HOSTILE, made_up_run
 
 from actsim.report.page import missing_packages
 from actsim.studies.report import write_report
-
-_SPEC = importlib.util.spec_from_file_location("chromium", Path(__file__).with_name("chromium.py"))
-assert _SPEC is not None and _SPEC.loader is not None
-chromium = sys.modules["chromium"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(chromium)
 
 EXECUTABLE = chromium.find_browser()
 pytestmark = [

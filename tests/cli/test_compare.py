@@ -18,8 +18,8 @@ FEW = ("--resamples", "200")
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Without the figures, which take most of the time and are drawn in the tests of reports."""
-    monkeypatch.setattr("actsim.studies.compare.svg_text", lambda figure, title: "<svg></svg>")
-    monkeypatch.setattr("actsim.studies.compare.png_bytes", lambda figure: b"")
+    monkeypatch.setattr("actsim.studies.compare.svg", lambda figure, title: "<svg></svg>")
+    monkeypatch.setattr("actsim.studies.compare.png", lambda figure, title: b"")
 
 
 @pytest.fixture(scope="session")
@@ -128,8 +128,7 @@ def test_a_missing_package_is_told_before_anything_is_scored(invoke, bert, llama
     result = invoke("compare", "-m", bert, "-m", llama, "--dataset", many_pairs)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "actsim: error: the HTML of a comparison needs plotly, which is not installed; "
-        "run: pip install 'actsim[report]'"
+        "actsim: error: compare.html needs plotly, which is not installed; run: pip install 'actsim[report]'"
     )
     assert not Path("reports").exists()
 

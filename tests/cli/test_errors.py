@@ -8,7 +8,7 @@ from pair_files import made_up_pairs, write_csv
 
 from actsim.errors import DataError, ModelError, ResumeError, UsageError
 from actsim.pipelines.correlation import Band
-from actsim_cli.bands import BandForm
+from actsim_cli.option_types import BandType
 
 USAGE, FAILURE = UsageError.exit_code, DataError.exit_code
 
@@ -205,7 +205,7 @@ def test_what_the_form_of_a_band_allows_is_what_a_model_can_read():
     """The form is told before the model is loaded, so it may neither refuse nor pass what Band.parse would not."""
     allowed = ("all", "deep", "last", "last:4", "last : 2", "3", "3,5,6", "2-4", "1 - 3, 6", " 4 ")
     refused = ("", "upper", "last:", "last:x", "1-", "-1", "1,,2", "4-2", "0", "1;2", "all,1", "3-5-7", "last:0")
-    form = BandForm()
+    form = BandType()
     assert [form.convert(spec, None, None) for spec in allowed] == list(allowed)
     assert all(Band.parse(spec, 6).layers for spec in allowed)
     for spec in refused:

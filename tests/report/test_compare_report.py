@@ -7,20 +7,21 @@ import html
 import io
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from fabricated_runs import config, fabricated_run
 from rich.console import Console
 
-from actsim.report.compare_figures import curves_figure, heatmap_figure, png_bytes, run_colour, svg_text
+from actsim.report.compare_figures import curves_figure, heatmap_figure
 from actsim.report.compare_html import compare_html
 from actsim.report.compare_markdown import compare_markdown
 from actsim.report.compare_tables import compare_table, p_text, verdict_sentence
+from actsim.report.figures import png, svg
+from actsim.report.palette import run_style
 from actsim.report.wording import number
 from actsim.studies.compare import compare
 
@@ -48,7 +49,7 @@ def summary(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def page(summary):
-    return compare_html(summary, svg_text(curves_figure(summary), "curves"))
+    return compare_html(summary)
 
 
 def without_library(page: str) -> str:
@@ -84,7 +85,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(elements):
         if name in ("src", "href", "xlink:href", "action", "data") and not value.startswith(("#", "data:"))
     ]
     assert addresses == []
-    assert sum(tag == "script" for tag, _ in elements.tags) == 3 - 1  # data and drawing; plotly was taken out
+    assert sum(tag == "script" for tag, _ in elements.tags) == 3 - 1  # data and figures.js; plotly was taken out
 
 
 def test_texts_are_shown_and_not_run(page, elements):
@@ -108,11 +109,36 @@ def test_every_figure_of_the_document_is_on_the_page(summary, elements):
     assert "actsim compare good 'fair; rm'" in text
 
 
+def data_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
 def test_the_script_gets_the_figures(summary, page):
-    data = re.search(r'<script type="application/json" id="heat-map-data">(.*?)</script>', page, re.DOTALL)
-    maps = json.loads(data[1])
-    assert [found["z"] for found in maps] == [found["layers"] for found in summary["agreements"]]
-    assert [(found["key_a"], found["key_b"]) for found in maps] == [("A", "B"), ("A", "C"), ("B", "C")]
+    figures = data_of(page)["figures"]
+    maps = [figure["traces"][0]["z"] for figure in figures["layers"]]
+    for found, shown in zip(summary["agreements"], maps, strict=True):
+        np.testing.assert_allclose(shown, found["layers"], atol=1e-5)
+    lines = [trace for trace in figures["curves"]["traces"] if trace["mode"] == "lines+markers"]
+    for run, line in zip(summary["runs"], lines, strict=True):
+        np.testing.assert_allclose(line["y"], [row["spearman"] for row in run["layers"]], atol=1e-5)
+        assert line["x"] == [row["depth"] for row in run["layers"]]
+
+
+def test_every_choice_shows_one_heat_map_and_plotly_takes_every_figure(summary, page):
+    data = data_of(page)
+    figures = data["figures"]
+    chosen = [figure["meta"]["runs"] for figure in figures["layers"]]
+    assert chosen == re.findall(r'<option value="(.*?)">', without_library(page)) == ["A B", "A C", "B C"]
+    assert data["choice"]["runs"] == chosen[0]
+    for figure in (figures["curves"], *figures["layers"]):
+        traces = [{key: value for key, value in trace.items() if key != "meta"} for trace in figure["traces"]]
+        go.Figure(traces, figure["layout"])  # raises on a name or a value that plotly does not know
+
+
+def test_the_page_may_do_nothing_but_run_its_own_scripts(page):
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', page)[1]
+    assert html.unescape(policy).startswith("default-src 'none'")
+    assert policy.count("sha256-") == 2
 
 
 def test_every_table_and_figure_has_a_name_and_every_wide_one_takes_the_keyboard(elements):
@@ -127,7 +153,7 @@ def test_without_sentences_there_is_no_column_for_them(summary):
     for found in bare["agreements"]:
         for row in found["disagreements"]:
             del row["sentence_a"], row["sentence_b"]
-    assert "sentences</th>" not in without_library(compare_html(bare, "<svg></svg>"))
+    assert "sentences</th>" not in without_library(compare_html(bare))
     assert "first sentence" not in compare_markdown(bare, FIGURES)
 
 
@@ -141,11 +167,11 @@ def test_undefined_figures_are_dashes(summary):
         "steiger": {"z": None, "p": None}
     }
     gone["agreements"][1]["layers"][0] = [None] * 6
-    text = html.unescape(without_library(compare_html(gone, svg_text(curves_figure(gone), "curves"))))
-    assert "<td>–</td>" in text and "None" not in text and "nan" not in text
+    text = html.unescape(without_library(compare_html(gone)))
+    assert '<td class="num">–</td>' in text and "None" not in text and "nan" not in text.lower()
     assert "None" not in compare_markdown(gone, FIGURES)
     assert "None" not in shown(gone)
-    assert svg_text(heatmap_figure(gone, gone["agreements"][1]), "map").startswith("<?xml")
+    assert svg(heatmap_figure(gone, gone["agreements"][1]), "map").startswith("<?xml")
 
 
 def test_the_markdown_escapes_and_keeps_its_tables_whole(summary):
@@ -185,54 +211,22 @@ def test_p_values_in_words(value, text):
 
 
 def test_figures_are_documents_that_name_every_run(summary):
-    text = svg_text(curves_figure(summary), "curves")
+    text = svg(curves_figure(summary), "curves")
     root = ElementTree.fromstring(text)
     words = " ".join(node.text or "" for node in root.iter() if node.tag.endswith("text"))
     for run in summary["runs"]:
         assert f"{run['key']}: {run['label']}" in words
-    assert all(run_colour(index).lower() in text.lower() for index in range(3))
-    data = png_bytes(curves_figure(summary))
+    assert all(run_style(index).colour.lower() in text.lower() for index in range(3))
+    data = png(curves_figure(summary), "curves")
     width = int.from_bytes(data[16:20], "big")
     assert data.startswith(b"\x89PNG") and width >= 1600
 
 
 def test_equal_figures_give_equal_bytes(summary):
     figures = [heatmap_figure(summary, summary["agreements"][0]) for _ in range(2)]
-    assert svg_text(figures[0], "map") == svg_text(figures[1], "map")
+    assert svg(figures[0], "map") == svg(figures[1], "map")
 
 
-PROBE = """<script>
-const errors = [];
-window.addEventListener("error", event => errors.push(event.message));
-addEventListener("load", () => setTimeout(() => {
-  const place = document.getElementById("heat-map"), choice = document.getElementById("heat-map-choice");
-  const before = place.data[0].z;
-  choice.value = "2";
-  choice.dispatchEvent(new Event("change"));
-  setTimeout(() => {
-    document.title = JSON.stringify({
-      errors, before, after: place.data[0].z, drawn: place.querySelectorAll("svg").length,
-      requests: performance.getEntriesByType("resource").map(entry => entry.name),
-      overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    });
-  }, 300);
-}, 300));
-</script>"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-def test_in_a_browser_the_heat_map_follows_the_choice(summary, page, tmp_path):
-    file = tmp_path / "page.html"
-    file.write_text(page.replace("<head>", f"<head>{PROBE}", 1), encoding="utf-8")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--window-size=500,900", "--virtual-time-budget=10000", "--dump-dom", file.as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = re.search(r"<title>(.*?)</title>", result.stdout, re.DOTALL)
-    found = json.loads(html.unescape(title[1]))
-    assert found["errors"] == []
-    assert found["before"] == summary["agreements"][0]["layers"]
-    assert found["after"] == summary["agreements"][2]["layers"]
-    assert found["drawn"] > 0
-    assert [name for name in found["requests"] if not name.startswith("data:")] == []
-    assert found["overflow"] <= 0
+def test_runs_can_be_told_apart_after_the_colours_are_used_up():
+    styles = [run_style(index) for index in range(26)]
+    assert len({style[:2] for style in styles}) == len({(style.colour, style.marker) for style in styles}) == 26

@@ -11,7 +11,7 @@ from made_up_run import HOSTILE, made_up_run, made_up_sentences
 from actsim.report import wording
 from actsim.report.files import report_files
 from actsim.report.html import report_html
-from actsim.report.interactive import DARK
+from actsim.report.plotly_parts import DARK
 
 
 class Elements(HTMLParser):

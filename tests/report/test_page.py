@@ -8,6 +8,10 @@ from actsim.errors import MissingExtraError
 from actsim.report import page
 from actsim.report.page import check_packages, embedded_json, resource
 
+FILES = (
+    *("page.html.j2", "parts.html.j2", "report.html.j2", "compare.html.j2"),
+    *("page.css", "figures.js", "pairs.js"),
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -43,7 +47,7 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch, missing)
 
 
 def test_templates_and_their_companions_ask_for_nothing_from_elsewhere():
-    for name in ("page.html.j2", "report.html.j2", "page.css", "figures.js", "pairs.js"):
+    for name in FILES:
         text = resource(name)
         assert "http" not in text.replace("http-equiv", "")
         assert "url(" not in text

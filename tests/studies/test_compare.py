@@ -28,8 +28,8 @@ def runs(tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Without the figures, which take most of the time."""
-    monkeypatch.setattr("actsim.studies.compare.svg_text", lambda figure, title: "<svg></svg>")
-    monkeypatch.setattr("actsim.studies.compare.png_bytes", lambda figure: b"")
+    monkeypatch.setattr("actsim.studies.compare.svg", lambda figure, title: "<svg></svg>")
+    monkeypatch.setattr("actsim.studies.compare.png", lambda figure, title: b"")
 
 
 def read_csv(path: Path) -> pd.DataFrame:

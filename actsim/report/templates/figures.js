@@ -29,7 +29,7 @@
     Object.entries(meta).every(([key, value]) => (key === "line" ? lines.has(value) : choice[key] === value));
 
   function draw(plot) {
-    const figure = data.figures[plot.dataset.figure];
+    const figure = [data.figures[plot.dataset.figure]].flat().find(({ meta }) => isChosen(meta ?? {}));
     const colours = isDark() ? data.dark : {};
     const columns = plot.closest(".two") ? 2 : 1;
     const width = printing ? PRINT_WIDTH / columns : plot.clientWidth;
