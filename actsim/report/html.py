@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actsim import __version__
-from actsim.report import wording
 from actsim.report.interactive import HEADLINE, choices, kinds_heat_map, layer_curve, score_figures
-from actsim.report.markdown import escaped, report_markdown
+from actsim.report.markdown import report_markdown
 from actsim.report.page import render_page
 from actsim.report.pair_table import PairTable, pair_table
 from actsim.report.palette import BAND_COLOUR, INTERVAL_OPACITY, LineStyle, measure_style
@@ -67,7 +65,7 @@ def report_html(scores: PairScores, pairs: pd.DataFrame, summary: Row, manifest:
         "over": "Activation similarity and human judgement",
         "heading": f"{data_label(summary)}: {one_line(summary['model']['name'])}",
         "under": f"{summary['n_pairs']} pairs; {summary['objective']}, {summary['pattern']}",
-        "lead": Markup(_lead(summary, found[""])),
+        "lead": Markup(to_html(found[""])),
         "tables": {name: rendered[name] for name in TABLES if name in rendered},
         "before": [(name, body) for name, body in rendered.items() if name and name not in (*TABLES, *LAST)],
         "after": [(name, rendered[name]) for name in LAST if name in rendered],
@@ -81,16 +79,6 @@ def report_html(scores: PairScores, pairs: pd.DataFrame, summary: Row, manifest:
         "version": __version__,
     }
     return render_page(TEMPLATE, data, SCRIPTS, context)
-
-
-def _lead(summary: Row, markdown: str) -> str:
-    """The opening paragraphs; what the controls say comes first where the report has not said it yet."""
-    say = getattr(wording, "control_sentence", None)
-    sentence = say(summary) if say is not None else None
-    opening = to_html(markdown)
-    if sentence and escaped(sentence) not in markdown:
-        return f"<p>{html.escape(sentence)}</p>\n{opening}"
-    return opening
 
 
 def _hidden(table: PairTable) -> str:
