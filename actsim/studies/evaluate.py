@@ -24,7 +24,7 @@ from actsim.errors import UsageError
 from actsim.models.loading import LoadedModel, load_model
 from actsim.models.locate import DEFAULT_MODEL
 from actsim.pipelines.correlation import ControlScores, Selection, summarise
-from actsim.pipelines.sts import evaluate_pairs, prepare
+from actsim.pipelines.sts import Job, evaluate_pairs, prepare
 from actsim.registry import unknown_name
 from actsim.report.files import report_files, table_files
 from actsim.report.page import EXTRA, missing_packages
@@ -135,11 +135,7 @@ def evaluate(
     with RunStore.open(
         directory, config, groups=job.groups, part_pairs=job.part_pairs, record=record, fresh=fresh
     ) as store:
-        missing = set(store.missing())
-        for line in store.warnings:
-            LOG.warning("%s: %s It is computed again.", directory, line)
-        done = len(pairs) - sum(len(part) for number, part in enumerate(job.part_pairs) if number in missing)
-        evaluate_pairs(job, store, progress=pair_counter(progress, done, len(pairs)))
+        evaluate_pairs(job, store, progress=pair_counter(progress, pairs_done(job, [store]), len(pairs)))
         store.update_manifest(command=record["command"])
         scores = PairScores(store.read_parts(), tuple(job.groups), scoring.measures)
         beside = partial(evaluate, scoring=scoring, fresh=fresh, keep_text=keep_text, report=False, progress=progress)
@@ -281,6 +277,16 @@ def run_record(loaded: LoadedModel, pairs: PairSet, command: Sequence[str] | Non
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version(), **versions},
     }
+
+
+def pairs_done(job: Job, stores: Sequence[RunStore]) -> int:
+    """The number of pairs that no store misses; damaged files, which are computed again, are told."""
+    parts = job.part_pairs
+    missing = {part for store in stores for part in store.missing()}
+    for store in stores:
+        for line in store.warnings:
+            LOG.warning("%s: %s It is computed again.", store.directory, line)
+    return sum(len(pairs) for part, pairs in enumerate(parts) if part not in missing)
 
 
 def pair_counter(progress: Progress | None, done: int, total: int) -> Callable[[int], None] | None:

@@ -32,7 +32,6 @@ from actsim.store.manifest import MANIFEST_NAME
 from actsim.studies import REPORTS
 from actsim.studies.controls import control_folder, named_in_errors
 from actsim.studies.evaluate import (
-    LOG,
     SELECTION,
     Progress,
     Statistics,
@@ -40,6 +39,7 @@ from actsim.studies.evaluate import (
     directory_name,
     evaluate,
     pair_counter,
+    pairs_done,
     run_record,
 )
 from actsim.studies.finished import open_finished
@@ -255,12 +255,7 @@ def _score_together(
     layout: dict[str, Any] = {"groups": first.groups, "part_pairs": first.part_pairs, "record": record, "fresh": fresh}
     with ExitStack() as stack:
         stores = [stack.enter_context(RunStore.open(directory, config, **layout)) for directory, config in open_ones]
-        missing = {part for store in stores for part in store.missing()}
-        for store in stores:
-            for line in store.warnings:
-                LOG.warning("%s: %s It is computed again.", store.directory, line)
-        done = len(pairs) - sum(len(first.part_pairs[part]) for part in missing)
-        evaluate_together(jobs, stores, progress=pair_counter(progress, done, len(pairs)))
+        evaluate_together(jobs, stores, progress=pair_counter(progress, pairs_done(first, stores), len(pairs)))
 
 
 def _ranking_run(planned: _Planned, setting: _Setting, one: partial[Run]) -> Run | None:
