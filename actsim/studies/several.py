@@ -113,7 +113,8 @@ def evaluate_several(
     or, with ``statistics.select_on``, each run's own, chosen on that split by its first measure. The figure of the row
     ranked first is not inflated by the choice, as long as the split that ranks and the evaluated rows are different
     ones; the highest ρ on the evaluated rows is. Where there is no other split, the rows are ranked on the evaluated
-    ones, which ``ranked_on`` says, and the first is then the best of many.
+    ones, which ``ranked_on`` says, and the first is then the best of many. Equal figures have one rank, and stand in
+    the order of the arguments.
 
     Args:
         dataset: as for ``evaluate``.
