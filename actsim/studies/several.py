@@ -117,10 +117,8 @@ def evaluate_several(
     the order of the arguments.
 
     Args:
-        dataset: as for ``evaluate``.
-        model: as for ``evaluate``.
-        objectives: names of read-outs; default that of ``scoring``.
-        patterns: names of patterns; default that of ``scoring``.
+        dataset, model, keep_text, report: as for ``evaluate``.
+        objectives, patterns: names; default that of ``scoring``.
         scoring: everything else; default ``model.default_scoring()``.
         rank_on: the rows that rank; default those of ``statistics.select_on``, else the validation split of a data set
             that is given by its name, else the evaluated rows.
@@ -128,8 +126,6 @@ def evaluate_several(
         out: where the table goes, and the runs beneath it as ``<objective>-<pattern>``; default
             ``reports/<dataset>-<split>-<model>-scorings-<digest>``, and for each run its own default directory.
         fresh: score everything anew.
-        keep_text: as for ``evaluate``.
-        report: as for ``evaluate``.
         command: the command line that repeats it.
         progress: told of every batch that is done, anew for each objective and split.
 
@@ -138,44 +134,48 @@ def evaluate_several(
             scoring; ``rank_on`` beside ``statistics.select_on``; a directory with other files.
         ActsimError: see ``evaluate``.
     """
-    pairs = load_pairs(dataset) if isinstance(dataset, str) else dataset
-    loaded = load_model(model) if isinstance(model, str) else model
-    statistics = statistics or Statistics()
-    Band.parse(statistics.layers, loaded.n_layers)
-    scorings = scorings_of(scoring or loaded.default_scoring(), objectives, patterns)
-    for each in scorings:
-        OBJECTIVES[loaded.family].check(each.objective)
-    if rank_on is not None and statistics.select_on is not None:
-        raise UsageError("rank_on and select_on exclude each other: the latter ranks as well; give one of them.")
-    if rank_on is None and statistics.select_on is None and isinstance(dataset, str) and dataset in BENCHMARKS:
-        split = BENCHMARKS[dataset].choice_split(None)
-        rank_on = load_pairs(dataset, split) if split else None
-    setting = _Setting(loaded, pairs, statistics.select_on or rank_on, statistics, command)
-    planned = _plan(setting, scorings, None if out is None else Path(out))
-    directory = Path(out) if out is not None else _default_directory(setting, scorings)
-    _make_directory(directory, [place.name for each in planned for place in (each.directory, each.ranking) if place])
-    for objective in dict.fromkeys(each.scoring.objective for each in planned):
-        _score([each for each in planned if each.scoring.objective == objective], setting, fresh, progress)
-    one = partial(evaluate, keep_text=keep_text, command=command)
-    runs = [
-        one(pairs, loaded, each.scoring, statistics=statistics, out=each.directory, report=report) for each in planned
-    ]
-    ranking = [_ranking_run(each, setting, one) for each in planned]
-    summary = _summary(setting, planned, runs, ranking)
+    setting = _setting(dataset, model, rank_on, statistics or Statistics(), command)
+    planned = _plan(setting, _scorings(setting.loaded, scoring, objectives, patterns), out)
+    directory = Path(out) if out is not None else _default_directory(setting, planned)
+    _make_directory(directory, planned)
+    _score_missing(planned, setting, fresh, progress)
+    one = partial(evaluate, model=setting.loaded, keep_text=keep_text, command=command)
+    own = partial(one, setting.pairs, statistics=setting.statistics, report=report)
+    runs = [own(scoring=each.scoring, out=each.directory) for each in planned]
+    summary = _summary(setting, planned, runs, [_ranking_run(each, setting, one) for each in planned])
     _write(directory, summary)
     return Ranking(summary, tuple(runs), directory)
 
 
-def scorings_of(base: Scoring, objectives: Sequence[str], patterns: Sequence[str]) -> list[Scoring]:
-    """Every objective with every pattern, in this order, all else as in ``base``.
+def _setting(
+    dataset: str | PairSet,
+    model: str | LoadedModel,
+    rank_on: PairSet | None,
+    statistics: Statistics,
+    command: Sequence[str] | None,
+) -> _Setting:
+    """Everything loaded, and the rows that rank decided."""
+    if rank_on is not None and statistics.select_on is not None:
+        raise UsageError("rank_on and select_on exclude each other: the latter ranks as well; give one of them.")
+    pairs = load_pairs(dataset) if isinstance(dataset, str) else dataset
+    ranks = rank_on or statistics.select_on
+    if ranks is None and isinstance(dataset, str) and dataset in BENCHMARKS:
+        split = BENCHMARKS[dataset].choice_split(None)
+        ranks = load_pairs(dataset, split) if split else None
+    loaded = load_model(model) if isinstance(model, str) else model
+    Band.parse(statistics.layers, loaded.n_layers)  # refused before anything is scored
+    return _Setting(loaded, pairs, ranks, statistics, command)
 
-    Raises:
-        UsageError: a name that is given twice, an unknown pattern or one that excludes a measure, a single scoring.
-    """
+
+def _scorings(
+    loaded: LoadedModel, base: Scoring | None, objectives: Sequence[str], patterns: Sequence[str]
+) -> list[Scoring]:
+    """Every objective with every pattern, in this order, all else as in ``base``; UsageError for what cannot be."""
     refuse_repeated("objective", objectives)
     refuse_repeated("pattern", patterns)
+    base = base or loaded.default_scoring()
     scorings = [
-        replace(base, objective=objective, pattern=pattern)
+        replace(base, objective=OBJECTIVES[loaded.family].check(objective), pattern=pattern)
         for objective in objectives or (base.objective,)
         for pattern in patterns or (base.pattern,)
     ]
@@ -184,17 +184,17 @@ def scorings_of(base: Scoring, objectives: Sequence[str], patterns: Sequence[str
     return scorings
 
 
-def _plan(setting: _Setting, scorings: Sequence[Scoring], out: Path | None) -> list[_Planned]:
+def _plan(setting: _Setting, scorings: Sequence[Scoring], out: str | Path | None) -> list[_Planned]:
     """Where each run goes: side by side beneath ``out``, or each into its default directory."""
     planned = []
     for scoring in scorings:
         name = f"{scoring.objective}-{scoring.pattern}"
-        directory = out / name if out else default_directory(_config(setting, setting.pairs, scoring))
+        directory = Path(out, name) if out else default_directory(_config(setting, setting.pairs, scoring))
         ranking = None
         if setting.statistics.select_on is not None:
             ranking = directory / SELECTION
         elif setting.rank_on is not None and out:
-            ranking = out / f"{setting.rank_on.split}-{name}"
+            ranking = Path(out, f"{setting.rank_on.split}-{name}")
         elif setting.rank_on is not None:
             ranking = default_directory(_config(setting, setting.rank_on, scoring))
         planned.append(_Planned(scoring, directory, ranking))
@@ -205,14 +205,20 @@ def _config(setting: _Setting, pairs: PairSet, scoring: Scoring) -> RunConfig:
     return RunConfig(pairs.identity(), setting.loaded.identity(), scoring)
 
 
-def _default_directory(setting: _Setting, scorings: Sequence[Scoring]) -> Path:
+def _default_directory(setting: _Setting, planned: Sequence[_Planned]) -> Path:
     """``reports/<dataset>-<split>-<model>-scorings-<eight digits>`` of the runs and of how they are ranked."""
-    configs = [_config(setting, setting.pairs, scoring) for scoring in scorings]
+    configs = [_config(setting, setting.pairs, each.scoring) for each in planned]
     how = "selected" if setting.statistics.select_on is not None else setting.statistics.layers
     ranked_on = None if setting.rank_on is None else setting.rank_on.identity()
     what = json.dumps([how, ranked_on, [config.digest() for config in configs]], sort_keys=True)
     digest = hashlib.sha256(what.encode()).hexdigest()
     return REPORTS / directory_name(configs[0], "scorings", digest[:8])
+
+
+def _score_missing(planned: Sequence[_Planned], setting: _Setting, fresh: bool, progress: Progress | None) -> None:
+    """Score what the runs miss, objective by objective."""
+    for objective in dict.fromkeys(each.scoring.objective for each in planned):
+        _score([each for each in planned if each.scoring.objective == objective], setting, fresh, progress)
 
 
 def _score(planned: Sequence[_Planned], setting: _Setting, fresh: bool, progress: Progress | None) -> None:
@@ -269,7 +275,7 @@ def _ranking_run(planned: _Planned, setting: _Setting, one: partial[Run]) -> Run
     if found is not None:
         return found
     alone = replace(setting.statistics, controls=())
-    return one(setting.rank_on, setting.loaded, planned.scoring, statistics=alone, out=planned.ranking, report=False)
+    return one(setting.rank_on, scoring=planned.scoring, statistics=alone, out=planned.ranking, report=False)
 
 
 def _summary(
@@ -331,8 +337,9 @@ def _rows(scoring: Scoring, run: Run, other: Run | None, rank_on: PairSet | None
         }
 
 
-def _make_directory(directory: Path, folders: Sequence[str]) -> None:
+def _make_directory(directory: Path, planned: Sequence[_Planned]) -> None:
     """Create the directory of the table, or refuse one that holds anything but runs and an earlier table."""
+    folders = [place.name for each in planned for place in (each.directory, each.ranking) if place]
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file; --out takes a directory.")
     entries = list_directory(directory)
