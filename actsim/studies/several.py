@@ -117,7 +117,7 @@ def evaluate_several(
     the order of the arguments.
 
     Args:
-        dataset, model, keep_text, report: as for ``evaluate``.
+        dataset, model, fresh, keep_text, report, command: as for ``evaluate``.
         objectives, patterns: names; default that of ``scoring``.
         scoring: everything else; default ``model.default_scoring()``.
         rank_on: the rows that rank; default those of ``statistics.select_on``, else the validation split of a data set
@@ -125,8 +125,6 @@ def evaluate_several(
         statistics: how scores are summed up, for all alike.
         out: where the table goes, and the runs beneath it as ``<objective>-<pattern>``; default
             ``reports/<dataset>-<split>-<model>-scorings-<digest>``, and for each run its own default directory.
-        fresh: score everything anew.
-        command: the command line that repeats it.
         progress: told of every batch that is done, anew for each objective and split.
 
     Raises:

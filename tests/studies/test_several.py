@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 import tiny_models
 import tiny_pairs
-from pair_files import made_up_pairs
+from pair_files import made_up_pairs, write_jsonl
 
 from actsim.config import RunConfig, Scoring
 from actsim.core import passes
@@ -137,6 +137,18 @@ def test_without_another_split_the_ranking_is_that_of_the_evaluated_rows(loaded,
         assert run.directory == default_directory(config)
     assert found.directory.name.startswith("tiny-all-tiny-llama-scorings-")
     assert "flatters it" in (found.directory / "scorings.md").read_text(encoding="utf-8")
+
+
+def test_a_data_set_that_is_named_is_ranked_on_its_validation_split(loaded, tmp_path, monkeypatch):
+    (tmp_path / "stsb").mkdir()
+    for split, n in (("test", 8), ("validation", 10)):
+        write_jsonl(tmp_path / "stsb" / f"{split}.jsonl", made_up_pairs(n, seed=n))
+    monkeypatch.setenv("ACTSIM_DATA_DIR", str(tmp_path))
+    options = {"scoring": BASE, "statistics": FEW, "report": False, "out": tmp_path / "out"}
+    summary = evaluate_several("sts-b", loaded, OBJECTIVES, **options).summary
+    assert (summary["n_pairs"], summary["dataset"]["split"]) == (8, "test")
+    assert (summary["ranked_on"]["n_pairs"], summary["ranked_on"]["split"]) == (10, "validation")
+    assert (tmp_path / "out" / "validation-nll-absolute-weighted" / "manifest.json").is_file()
 
 
 def test_bands_that_are_chosen_and_controls_are_those_of_single_calls(loaded, pairs, other, tmp_path):
