@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from actsim.store import Run, open_run
     from actsim.studies.compare import Comparison, compare
     from actsim.studies.evaluate import evaluate
+    from actsim.studies.several import Ranking, evaluate_several
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOMES = {
     "ModelError": "actsim.errors",
     "NumericError": "actsim.errors",
     "PairSet": "actsim.data.pairs",
+    "Ranking": "actsim.studies.several",
     "ResumeError": "actsim.errors",
     "Run": "actsim.store",
     "Scoring": "actsim.config",
@@ -46,6 +48,7 @@ _HOMES = {
     "UsageError": "actsim.errors",
     "compare": "actsim.studies.compare",
     "evaluate": "actsim.studies.evaluate",
+    "evaluate_several": "actsim.studies.several",
     "fingerprint": "actsim.pipelines.similarity",
     "load_model": "actsim.models.loading",
     "load_pairs": "actsim.data.pairs",
@@ -64,6 +67,7 @@ __all__ = [
     "ModelError",
     "NumericError",
     "PairSet",
+    "Ranking",
     "ResumeError",
     "Run",
     "Scoring",
@@ -72,6 +76,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "evaluate_several",
     "fingerprint",
     "load_model",
     "load_pairs",

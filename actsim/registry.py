@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from actsim.errors import UsageError
@@ -18,6 +18,13 @@ def unknown_name(what: str, got: str, allowed: Iterable[str], next_step: str = "
     hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     tail = f" {next_step}" if next_step else ""
     return UsageError(f"unknown {what} {got!r}; known: {', '.join(names)}.{hint}{tail}")
+
+
+def refuse_repeated(what: str, names: Sequence[str]) -> None:
+    """Raise UsageError for a name that is given more than once."""
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"the {what} {name} is given twice; name each once.")
 
 
 class Registry:

@@ -14,6 +14,7 @@ from actsim.errors import UsageError
 from actsim.registry import unknown_name
 
 from . import options as shared
+from . import scorings
 from .arguments import Options, check_objective, load, load_evaluated_pairs, scoring_changes, scoring_for
 from .display import LOG, Interrupted, Screen
 
@@ -31,6 +32,7 @@ Examples:
   actsim eval sts-b --data-dir data --split validation --limit 400
   actsim eval sick -m my-models/llama --objective nll --layers all
   actsim eval sts-b --select-on validation --measure cosine --measure ruzicka
+  actsim eval sts-b -m my-models/llama --objective next-token --objective nll
   actsim eval pairs.csv --columns a=left,b=right,gold=score --json
 """
 
@@ -40,7 +42,7 @@ Examples:
 @shared.data_options
 @shared.model
 @shared.loading_options
-@shared.pattern_options
+@scorings.scoring_options
 @shared.batch_tokens
 @shared.no_baselines
 @shared.layers
@@ -60,31 +62,39 @@ def evaluate_command(ctx: click.Context, dataset: str | None, **options: Any) ->
     """Score the pairs of DATASET layer by layer and correlate the scores with human judgement.
 
     DATASET is sts-b, sick, sample, or a path to a csv, tsv, jsonl or parquet file. The run is kept in a directory:
-    after an interruption the same command goes on where it stopped.
+    after an interruption the same command goes on where it stopped. Several objectives or patterns are runs of their
+    own, in a table that is ranked on the validation split.
     """
     screen = Screen.of(options)
     if dataset is None:
         raise UsageError(f"no data set given; known: {', '.join(BENCHMARKS)}, or a path to a file ({ENDINGS}).")
     if options["select_on"] is not None and shared.was_given(ctx, "--layers"):
         raise UsageError("--layers and --select-on exclude each other: the latter chooses the band; give one of them.")
-    if options["out"] is not None:
+    several = scorings.several(options)
+    if options["out"] is not None and not several:
         from actsim.store.writing import check_directory
 
         check_directory(Path(options["out"]))
     shared.refuse_without(ctx, "--control", ["--control-seed"])
-    changes = scoring_changes(options)
     for name in options["controls"]:
         if name not in CONTROLS:
             raise unknown_name("control", name, CONTROLS)
-    pairs, selection_pairs = load_evaluated_pairs(dataset, options)
+    options |= scorings.single(options)
+    changes = scoring_changes(options)
+    if several:
+        scorings.check_several(options)
+    other = scorings.ranking_split(dataset, options) if several else options["select_on"]
+    pairs, other_pairs = load_evaluated_pairs(dataset, {**options, "select_on": other})
     check_objective(changes)
-    for chosen in (pairs, selection_pairs):
+    for chosen in (pairs, other_pairs):
         if chosen is not None:
             screen.say(f"data: {_described(chosen)}")
     loaded = load(screen, options["model"], options)
-    run = _evaluate(
-        screen, loaded, pairs, scoring_for(loaded, changes), selection_pairs, ctx.meta[shared.COMMAND], options
-    )
+    command = ctx.meta[shared.COMMAND]
+    if several:
+        scorings.evaluate_scorings(screen, loaded, pairs, other_pairs, command, options)
+        return
+    run = _evaluate(screen, loaded, pairs, scoring_for(loaded, changes), other_pairs, command, options)
     from actsim.report.tables import terminal_table
     from actsim.report.terminal import files_lines
     from actsim.store.manifest import MANIFEST_NAME

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import actsim.errors
 from actsim.errors import ActsimError, MissingExtraError, UsageError
-from actsim.registry import Registry, unknown_name
+from actsim.registry import Registry, refuse_repeated, unknown_name
 
 
 def make_registry() -> Registry:
@@ -94,3 +94,9 @@ def test_exit_codes_are_two_for_usage_and_one_for_every_other_error():
 def test_missing_extra_names_package_purpose_and_command():
     message = str(MissingExtraError("peft", "peft", "merging an adapter"))
     assert message == "merging an adapter needs peft, which is not installed; run: pip install 'actsim[peft]'"
+
+
+def test_a_name_that_is_given_twice_is_refused_by_name():
+    refuse_repeated("pattern", ("a", "b"))
+    with pytest.raises(UsageError, match="the pattern b is given twice"):
+        refuse_repeated("pattern", ("a", "b", "b"))

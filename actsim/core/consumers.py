@@ -145,6 +145,22 @@ class PairMoments:
         self._sums[:, self._position[layer, trace.map.kind]] += moments
 
 
+class Together:
+    """Hands each trace to several consumers, so that they share the pass.
+
+    Args:
+        consumers: each is called with every trace, in this order.
+    """
+
+    def __init__(self, consumers: Sequence[PairMoments]) -> None:
+        self.consumers = tuple(consumers)
+
+    def __call__(self, trace: Trace) -> None:
+        """Take one trace."""
+        for consumer in self.consumers:
+            consumer(trace)
+
+
 class NeuronSums:
     """Row and column sums of each sentence's pattern at every map: a compact fingerprint of the sentence."""
 

@@ -11,6 +11,10 @@ PARQUET_REF = "refs/convert/parquet"
 """The hub's own parquet conversion of a script-based data set; a moving ref, resolved to a commit when it is read."""
 
 
+CHOICE_SPLIT = "validation"
+"""The split on which choices between settings are made, where a data set has one."""
+
+
 @dataclass(frozen=True)
 class Release:
     """One published version of a data set.
@@ -76,6 +80,14 @@ class Benchmark:
         if split not in self.splits:
             raise unknown_name(f"split of {self.name}", split, self.splits)
         return self.splits[split]
+
+    def choice_split(self, evaluated: str | None) -> str | None:
+        """The split on which choices are made when ``evaluated`` (by default the default split) is reported.
+
+        ``validation``, or None where there is none or it is the one that is reported.
+        """
+        known = CHOICE_SPLIT in self.splits and (evaluated or self.default_split) != CHOICE_SPLIT
+        return CHOICE_SPLIT if known else None
 
     def recognise(self, split: str, rows: int, asked: str | None) -> str:
         """The name of the release a table of ``rows`` pairs belongs to, judged by the size of its split.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from actsim.config import Scoring
 from actsim.core.batch import PairBatch, Tokens, group_batches, pad, padded_tokens, plan_batches
-from actsim.core.consumers import Group, PairMoments, groups_of
+from actsim.core.consumers import Group, PairMoments, Together, groups_of
 from actsim.core.measures import MEASURES
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import PassResult, consume
@@ -82,22 +82,57 @@ def prepare(loaded: LoadedModel, pairs: PairSet, scoring: Scoring) -> Job:
 
 def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = None) -> None:
     """Score what the store does not hold yet, part by part; the backend is chosen once."""
+    evaluate_together([job], [store], progress=progress)
+
+
+def evaluate_together(jobs: Sequence[Job], stores: Sequence[RunStore], *, progress: Progress | None = None) -> None:
+    """Score what the stores do not hold yet, in passes that the jobs share: one per batch, whatever their number.
+
+    Each part is computed for the stores that miss it. A score is, bit for bit, that of its job alone, as long as
+    memory suffices.
+
+    Args:
+        jobs: of one model over the same pairs, their scorings equal but for pattern, measures and thresholds.
+        stores: the store of each job.
+        progress: told of the pairs of every batch, once for all jobs.
+
+    Raises:
+        ValueError: the jobs cannot share their passes.
+    """
     import pyarrow as pa
 
-    missing = store.missing()
-    if not missing:
+    if not all(_same_passes(job, jobs[0]) for job in jobs):
+        raise ValueError("jobs of different models, pairs, objectives or batches have no pass in common")
+    missing = [set(store.missing()) for store in stores]
+    if not any(missing):
         return
-    scorer = default_backend(_scoring_device(job.loaded), job.loaded.dtype)
+    scorer = default_backend(_scoring_device(jobs[0].loaded), jobs[0].loaded.dtype)
     LOG.info("scoring backend: %s", scorer)
-    store.update_manifest(scorer=scorer)
-    within = WithinMemory(job, scorer, store)
-    for part in missing:
-        tables = []
-        for batch in job.parts[part]:
-            tables += within.score(batch)
+    for store, parts in zip(stores, missing, strict=True):
+        if parts:
+            shared = {"passes_shared_by": len(jobs)} if len(jobs) > 1 else {}
+            store.update_manifest(scorer=scorer, **shared)
+    within = WithinMemory(scorer)
+    for part in sorted(set().union(*missing)):
+        work = [pair for pair, parts in zip(zip(jobs, stores, strict=True), missing, strict=True) if part in parts]
+        tables: list[list[pa.Table]] = [[] for _ in work]
+        for batch in jobs[0].parts[part]:
+            for own, found in zip(tables, within.score(work, batch), strict=True):
+                own += found
             if progress is not None:
                 progress(len(batch.pairs))
-        store.write_part(part, pa.concat_tables(tables))
+        for (_, store), own in zip(work, tables, strict=True):
+            store.write_part(part, pa.concat_tables(own))
+
+
+def _same_passes(one: Job, other: Job) -> bool:
+    """Whether both jobs send the same batches through the same model, forward and backward from the same read-out."""
+    free = {name: getattr(other.scoring, name) for name in ("pattern", "measures", "gamma", "top_fraction")}
+    return (
+        one.loaded is other.loaded
+        and replace(one.scoring, **free) == other.scoring
+        and (one.tokens, one.parts) == (other.tokens, other.parts)
+    )
 
 
 def _scoring_device(loaded: LoadedModel) -> str:
@@ -110,28 +145,29 @@ def _scoring_device(loaded: LoadedModel) -> str:
 class WithinMemory:
     """Scores batches; where the device's memory does not suffice, the token budget is halved for the rest of the run.
 
-    Scores do not depend on the budget beyond rounding. The halved budget is said once and recorded in the manifest.
+    Scores do not depend on the budget beyond rounding. The halved budget is said once and recorded in the manifests.
     """
 
-    def __init__(self, job: Job, scorer: str, store: RunStore) -> None:
-        self._job, self._scorer, self._store = job, scorer, store
+    def __init__(self, scorer: str) -> None:
+        self._scorer = scorer
         self._budget: int | None = None
 
-    def score(self, batch: PairBatch) -> list[pa.Table]:
-        """The rows of the batch's pairs, in one table or several.
+    def score(self, work: Sequence[tuple[Job, RunStore]], batch: PairBatch) -> list[list[pa.Table]]:
+        """For each job the rows of the batch's pairs, in one table or several.
 
         Raises:
             ModelError: a single pair does not fit.
         """
         if self._budget is not None and padded_tokens(batch) > self._budget and len(batch.pairs) > 1:
-            return self._score_divided(batch)
+            return self._score_divided(work, batch)
+        jobs = [job for job, _ in work]
         try:
-            return [score_batch(self._job, batch, self._scorer)]
+            return [[table] for table in score_together(jobs, batch, self._scorer)]
         except torch.OutOfMemoryError as error:
             if len(batch.pairs) == 1:
-                label = self._job.labels[batch.pairs[0]][0]
+                label = jobs[0].labels[batch.pairs[0]][0]
                 raise ModelError(
-                    f"{label}: the memory of {self._job.loaded.device} does not suffice for this pair alone; "
+                    f"{label}: the memory of {jobs[0].loaded.device} does not suffice for this pair alone; "
                     "lower --max-tokens, or choose --dtype bfloat16 or another --device."
                 ) from error
         first = self._budget is None
@@ -139,29 +175,36 @@ class WithinMemory:
         if first:
             LOG.warning(
                 "out of memory on %s with batches of %d tokens: going on with %d, and fewer where that is too many",
-                self._job.loaded.device,
+                jobs[0].loaded.device,
                 padded_tokens(batch),
                 self._budget,
             )
-        self._store.update_manifest(batch_tokens_within_memory=self._budget)
-        return self._score_divided(batch)
+        for _, store in work:
+            store.update_manifest(batch_tokens_within_memory=self._budget)
+        return self._score_divided(work, batch)
 
-    def _score_divided(self, batch: PairBatch) -> list[pa.Table]:
+    def _score_divided(self, work: Sequence[tuple[Job, RunStore]], batch: PairBatch) -> list[list[pa.Table]]:
         assert self._budget is not None
-        tokens = [self._job.tokens[position] for position in batch.pairs]
-        tables = []
+        tokens = [work[0][0].tokens[position] for position in batch.pairs]
+        tables: list[list[pa.Table]] = [[] for _ in work]
         for smaller in plan_batches(tokens, self._budget):
             pairs = tuple(batch.pairs[place] for place in smaller.pairs)
-            tables += self.score(replace(smaller, pairs=pairs))
+            for own, found in zip(tables, self.score(work, replace(smaller, pairs=pairs)), strict=True):
+                own += found
         return tables
 
 
 def score_batch(job: Job, batch: PairBatch, scorer: str = "tiled") -> pa.Table:
     """One row per pair of the batch: measures by group, read-outs, baselines."""
-    loaded, scoring = job.loaded, job.scoring
+    return score_together([job], batch, scorer)[0]
+
+
+def score_together(jobs: Sequence[Job], batch: PairBatch, scorer: str = "tiled") -> list[pa.Table]:
+    """The table of ``score_batch`` for each of several jobs, out of one pass; see ``evaluate_together``."""
+    loaded, scoring, names = jobs[0].loaded, jobs[0].scoring, jobs[0].labels
     labels: dict[int, str] = {}
     for position, pair in zip(batch.pairs, batch.sides, strict=True):
-        for sentence, label in zip(pair, job.labels[position], strict=True):
+        for sentence, label in zip(pair, names[position], strict=True):
             labels.setdefault(sentence, label)
     sentences = pad(
         batch.sentences,
@@ -172,14 +215,19 @@ def score_batch(job: Job, batch: PairBatch, scorer: str = "tiled") -> pa.Table:
     objective = OBJECTIVES[loaded.family].get(scoring.objective)
     sides = torch.tensor(batch.sides)
     consumer, result = consume(
-        loaded, sentences, objective, lambda: PairMoments(loaded.maps, sides, scoring, scorer), hidden=scoring.baselines
+        loaded,
+        sentences,
+        objective,
+        lambda: Together([PairMoments(loaded.maps, sides, job.scoring, scorer) for job in jobs]),
+        hidden=scoring.baselines,
     )
-    columns = _measure_columns(job, batch, consumer)
-    columns |= _token_columns(job, batch)
-    columns |= _readout_columns(result, sides)
+    shared = _token_columns(jobs[0], batch) | _readout_columns(result, sides)
     if scoring.baselines:
-        columns |= _baseline_columns(loaded, result, sides)
-    return _table(batch.pairs, columns)
+        shared |= _baseline_columns(loaded, result, sides)
+    return [
+        _table(batch.pairs, _measure_columns(job, batch, own) | shared)
+        for job, own in zip(jobs, consumer.consumers, strict=True)
+    ]
 
 
 def _measure_columns(job: Job, batch: PairBatch, consumer: PairMoments) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,11 +47,18 @@ def control_scores(
     for name in statistics.controls:
         control = controlled(loaded, name, statistics.control_seed)
         out = directory / control_folder(name, statistics.control_seed)
-        try:
+        with named_in_errors(name):
             run = beside(pairs, control, statistics=alone, out=out)
-        except NumericError as error:
-            raise NumericError(f"control {name}: {error} Leave this control out to go without it.") from error
         yield ControlScores(name, statistics.control_seed, run.layer_scores(measure).to_numpy())
+
+
+@contextmanager
+def named_in_errors(control: str) -> Iterator[None]:
+    """Within it a NumericError names the control that has no scores."""
+    try:
+        yield
+    except NumericError as error:
+        raise NumericError(f"control {control}: {error} Leave this control out to go without it.") from error
 
 
 def control_folder(name: str, seed: int) -> str:

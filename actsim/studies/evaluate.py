@@ -24,7 +24,7 @@ from actsim.errors import UsageError
 from actsim.models.loading import LoadedModel, load_model
 from actsim.models.locate import DEFAULT_MODEL
 from actsim.pipelines.correlation import ControlScores, Selection, summarise
-from actsim.pipelines.sts import evaluate_pairs, prepare
+from actsim.pipelines.sts import Job, evaluate_pairs, prepare
 from actsim.registry import unknown_name
 from actsim.report.files import report_files, table_files
 from actsim.report.page import EXTRA, missing_packages
@@ -131,14 +131,11 @@ def evaluate(
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)
     directory = Path(out) if out is not None else default_directory(config)
     job = prepare(loaded, pairs, scoring)
-    record = _record(loaded, pairs, command)
+    record = run_record(loaded, pairs, command)
     with RunStore.open(
         directory, config, groups=job.groups, part_pairs=job.part_pairs, record=record, fresh=fresh
     ) as store:
-        for line in store.warnings:
-            LOG.warning("%s: %s It is computed again.", directory, line)
-        done = len(pairs) - sum(len(job.part_pairs[part]) for part in store.missing())
-        evaluate_pairs(job, store, progress=_counter(progress, done, len(pairs)))
+        evaluate_pairs(job, store, progress=pair_counter(progress, pairs_done(job, [store]), len(pairs)))
         store.update_manifest(command=record["command"])
         scores = PairScores(store.read_parts(), tuple(job.groups), scoring.measures)
         beside = partial(evaluate, scoring=scoring, fresh=fresh, keep_text=keep_text, report=False, progress=progress)
@@ -168,9 +165,14 @@ def _finish(store: RunStore, pairs: pd.DataFrame, scores: PairScores, summary: d
 
 def default_directory(config: RunConfig) -> Path:
     """``reports/<dataset>-<split>-<model>-<first eight digits of the digest>``."""
+    return REPORTS / directory_name(config, config.digest()[:8])
+
+
+def directory_name(config: RunConfig, *ends: str) -> str:
+    """``<dataset>-<split>-<model>-<ends>``, in letters that every file system takes."""
     model = str(config.model["name"]).rpartition("/")[2]
-    parts = (config.data["name"], config.data["split"], model, config.digest()[:8])
-    return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts))
+    parts = (config.data["name"], config.data["split"], model, *ends)
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts))
 
 
 def summarise_run(
@@ -259,7 +261,7 @@ def _pairs_frame(pairs: PairSet, scores: PairScores, keep_text: bool) -> pd.Data
     return pd.DataFrame({**columns, "gold": pairs.gold}).join(scores.readouts())
 
 
-def _record(loaded: LoadedModel, pairs: PairSet, command: Sequence[str] | None) -> dict[str, Any]:
+def run_record(loaded: LoadedModel, pairs: PairSet, command: Sequence[str] | None) -> dict[str, Any]:
     """What is kept beside the configuration: changes no number, tells how the run was made."""
     import torch
 
@@ -277,7 +279,18 @@ def _record(loaded: LoadedModel, pairs: PairSet, command: Sequence[str] | None) 
     }
 
 
-def _counter(progress: Progress | None, done: int, total: int) -> Callable[[int], None] | None:
+def pairs_done(job: Job, stores: Sequence[RunStore]) -> int:
+    """The number of pairs that no store misses; damaged files, which are computed again, are told."""
+    parts = job.part_pairs
+    missing = {part for store in stores for part in store.missing()}
+    for store in stores:
+        for line in store.warnings:
+            LOG.warning("%s: %s It is computed again.", store.directory, line)
+    return sum(len(pairs) for part, pairs in enumerate(parts) if part not in missing)
+
+
+def pair_counter(progress: Progress | None, done: int, total: int) -> Callable[[int], None] | None:
+    """What is called with the pairs just finished and tells ``progress`` of all that are done."""
     if progress is None:
         return None
     state = {"done": done}

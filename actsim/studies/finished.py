@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from actsim.config import RunConfig, Scoring
 from actsim.data.pairs import PairSet
@@ -30,10 +31,15 @@ def finished_run(
     """
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)
     directory = default_directory(config)
+    return open_finished(directory, config) or evaluate(
+        pairs, loaded, scoring, statistics=statistics, out=directory, command=command, progress=progress
+    )
+
+
+def open_finished(directory: Path, config: RunConfig) -> Run | None:
+    """The finished run of that configuration in ``directory``; None where there is none, or another."""
     try:
         run = open_run(directory)
     except (UsageError, ResumeError):
-        run = None
-    if run is not None and run.manifest["digest"] == config.digest():
-        return run
-    return evaluate(pairs, loaded, scoring, statistics=statistics, out=directory, command=command, progress=progress)
+        return None
+    return run if run.manifest["digest"] == config.digest() else None

@@ -88,21 +88,28 @@ def test_help_imports_nothing_large(args):
     assert done.stdout.startswith("Usage: actsim")
 
 
-OWN_MEANING = {"compare": {"-m", "--model", "--measure", "--layers", "--out", "--no-text"}}
-"""Options that a command takes in a way of its own: several models, one measure, the directory of a comparison."""
+OWN_MEANING = {
+    "compare": {"-m", "--model", "--measure", "--layers", "--out", "--no-text"},
+    "eval": {"--objective", "--pattern"},
+}
+"""Options that a command takes in a way of its own: several models, objectives or patterns, one measure, the
+directory of a comparison."""
 
 
 def test_an_option_of_several_commands_is_the_same_in_all_of_them():
     seen: dict[str, tuple] = {}
+    own: list[tuple[str, tuple]] = []
     for name, command in actsim.commands.items():
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 facts = (parameter.name, parameter.help, repr(parameter.type), parameter.default, parameter.multiple)
                 for spelling in parameter.opts:
                     if spelling in OWN_MEANING.get(name, ()):
-                        assert seen[spelling] != facts
+                        own.append((spelling, facts))
                     else:
                         assert seen.setdefault(spelling, facts) == facts
+    assert len(own) == sum(map(len, OWN_MEANING.values()))
+    assert all(seen[spelling] != facts for spelling, facts in own)
 
 
 def test_defaults_are_those_of_the_library():
@@ -113,7 +120,7 @@ def test_defaults_are_those_of_the_library():
     for field in dataclasses.fields(Statistics):
         if field.name != "select_on":
             assert defaults[field.name] == field.default
-    assert defaults["pattern"] == scoring.pattern
+    assert tuple(defaults["patterns"]) == (scoring.pattern,)
     assert tuple(defaults["measures"]) == scoring.measures
     assert defaults["batch_tokens"] == scoring.batch_tokens
 

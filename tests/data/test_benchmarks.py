@@ -47,3 +47,11 @@ def test_unknown_split_and_release_are_refused_with_the_known_ones() -> None:
         STS_B.hub_split("dev")
     with pytest.raises(UsageError, match="semeval, hub"):
         SICK.release("semval")
+
+
+def test_choices_are_made_on_the_validation_split_unless_that_is_reported() -> None:
+    found = {
+        (name, split): BENCHMARKS[name].choice_split(split) for name in BENCHMARKS for split in (None, "validation")
+    }
+    assert {key for key, split in found.items() if split == "validation"} == {("sts-b", None), ("sick", None)}
+    assert set(found.values()) == {None, "validation"}

@@ -120,15 +120,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(tmp_path, monkeypatc
 
 def limit_memory(monkeypatch: pytest.MonkeyPatch, tokens: int) -> list[int]:
     """Batches of more tokens fail as they do on a device whose memory is full; returns the sizes that were tried."""
-    score_batch, tried = sts.score_batch, []
+    score_together, tried = sts.score_together, []
 
-    def limited(job: sts.Job, batch: PairBatch, scorer: str) -> pa.Table:
+    def limited(jobs: list[sts.Job], batch: PairBatch, scorer: str) -> list[pa.Table]:
         tried.append(padded_tokens(batch))
         if tried[-1] > tokens:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return score_batch(job, batch, scorer)
+        return score_together(jobs, batch, scorer)
 
-    monkeypatch.setattr(sts, "score_batch", limited)
+    monkeypatch.setattr(sts, "score_together", limited)
     return tried
 
 

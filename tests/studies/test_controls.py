@@ -76,7 +76,7 @@ def test_what_is_scored_is_not_scored_again_and_controls_may_come_later(loaded, 
     out = tmp_path / "run"
     evaluate(pairs, loaded, SCORING, statistics=Statistics(**FEW), out=out)
     first = evaluate(pairs, loaded, SCORING, statistics=Statistics(controls=CONTROLS[:1], **FEW), out=out)
-    monkeypatch.setattr(sts, "score_batch", None)
+    monkeypatch.setattr(sts, "score_together", None)
     again = evaluate(pairs, loaded, SCORING, statistics=Statistics(controls=CONTROLS[:1], layers="all", **FEW), out=out)
     assert again.summary["band"]["name"] == "all"
     assert [row["spearman"] for row in again.summary["controls"][0]["layers"]] == [
