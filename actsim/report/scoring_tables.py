@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from actsim.report.markdown import CITATION, code_block, escaped, table
-from actsim.report.tables import _csv
+from actsim.report.tables import csv_text
 from actsim.report.terminal import Ink, Page
 from actsim.report.wording import (
     MISSING,
@@ -127,7 +127,7 @@ def scorings_csv(summary: Row) -> str:
         [*(row[name] for name in names), " ".join(map(str, row["band"]["layers"])), *(row[name] for name in figures)]
         for row in summary["scorings"]
     ]
-    return _csv([*names, "layers", *figures], rows)
+    return csv_text([*names, "layers", *figures], rows)
 
 
 def scorings_markdown(summary: Row) -> str:
