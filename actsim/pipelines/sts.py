@@ -142,6 +142,14 @@ def _scoring_device(loaded: LoadedModel) -> str:
     return loaded.devices[0] if len(kinds) == 1 else "several"
 
 
+OUT_OF_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator")
+"""How torch words it where it has no error type of its own for that: on mps and on a CPU."""
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
 class WithinMemory:
     """Scores batches; where the device's memory does not suffice, the token budget is halved for the rest of the run.
 
@@ -163,7 +171,9 @@ class WithinMemory:
         jobs = [job for job, _ in work]
         try:
             return [[table] for table in score_together(jobs, batch, self._scorer)]
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
             if len(batch.pairs) == 1:
                 label = jobs[0].labels[batch.pairs[0]][0]
                 raise ModelError(

@@ -354,3 +354,21 @@ def test_a_model_that_runs_one_sentence_at_a_time_scores_as_in_a_batch():
         np.testing.assert_allclose(
             np.array(batched[name], dtype=float), np.array(alone[name], dtype=float), 1e-5, 1e-7, equal_nan=True
         )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_what_is_out_of_memory(error, expected):
+    assert sts._out_of_memory(error) == expected
+
+
+def test_a_cpu_without_memory_says_so_in_the_words_that_are_known():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert sts._out_of_memory(caught.value)
