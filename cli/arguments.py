@@ -16,6 +16,7 @@ from .display import LOG, Screen
 if TYPE_CHECKING:
     from actsim.data.pairs import PairSet
     from actsim.models.loading import LoadedModel
+    from actsim.studies.evaluate import Statistics
 
 Options = Mapping[str, Any]
 
@@ -116,3 +117,11 @@ def load_evaluated_pairs(dataset: str, options: Options) -> tuple[PairSet, PairS
     given["revision"] = options["data_revision"]
     pairs = load_pairs(dataset, options["split"], **given)
     return pairs, load_pairs(dataset, chosen, **given) if chosen is not None else None
+
+
+def statistics_for(options: Options, select_on: PairSet | None) -> Statistics:
+    """How scores are summed up, the band chosen on ``select_on`` where that is given."""
+    from actsim.studies.evaluate import Statistics
+
+    names = ("layers", "resamples", "level", "seed", "controls", "control_seed")
+    return Statistics(**{name: options[name] for name in names}, select_on=select_on)

@@ -15,7 +15,15 @@ from actsim.registry import unknown_name
 
 from . import options as shared
 from . import scorings
-from .arguments import Options, check_objective, load, load_evaluated_pairs, scoring_changes, scoring_for
+from .arguments import (
+    Options,
+    check_objective,
+    load,
+    load_evaluated_pairs,
+    scoring_changes,
+    scoring_for,
+    statistics_for,
+)
 from .display import LOG, Interrupted, Screen
 
 if TYPE_CHECKING:
@@ -114,14 +122,13 @@ def _evaluate(
 ) -> Run:
     """The run, with its progress shown; Ctrl-C says where it is kept."""
     from actsim.store.manifest import MANIFEST_NAME
-    from actsim.studies.evaluate import Statistics, default_directory, evaluate
+    from actsim.studies.evaluate import default_directory, evaluate
 
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)
     directory = default_directory(config) if options["out"] is None else Path(options["out"])
     LOG.info("run in %s, configuration %s", directory, config.digest())
     LOG.debug("configuration: %s", config.to_dict())
-    names = ("layers", "resamples", "level", "seed", "controls", "control_seed")
-    statistics = Statistics(**{name: options[name] for name in names}, select_on=selection_pairs)
+    statistics = statistics_for(options, selection_pairs)
     try:
         with screen.progress() as progress:
             return evaluate(

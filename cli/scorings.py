@@ -11,7 +11,7 @@ from actsim.errors import UsageError
 from actsim.registry import refuse_repeated
 
 from . import options as shared
-from .arguments import Options, check_objective, scoring_changes, scoring_for
+from .arguments import Options, check_objective, scoring_changes, scoring_for, statistics_for
 from .display import Interrupted, Screen
 
 if TYPE_CHECKING:
@@ -91,14 +91,12 @@ def evaluate_scorings(
     """
     from actsim.report.scoring_tables import scorings_table
     from actsim.report.terminal import files_lines
-    from actsim.studies.evaluate import Statistics
     from actsim.studies.several import evaluate_several
 
     chosen = [{**options, "objective": name} for name in options["objectives"]] or [{**options, "objective": None}]
     scoring, *_ = (scoring_for(loaded, scoring_changes({**each, "pattern": options["patterns"][0]})) for each in chosen)
-    names = ("layers", "resamples", "level", "seed", "controls", "control_seed")
     selects = options["select_on"] is not None
-    statistics = Statistics(**{name: options[name] for name in names}, select_on=other if selects else None)
+    statistics = statistics_for(options, other if selects else None)
     try:
         with screen.progress() as progress:
             ranking = evaluate_several(

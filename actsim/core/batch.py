@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -86,8 +87,7 @@ class Batch:
 
     def parts(self) -> list[Batch]:
         """The batch in order as consecutive parts, see ``divide``."""
-        stops = divide(self.sizes)
-        return [self.part(first, last) for first, last in zip((0, *stops), stops, strict=False)]
+        return [self.part(first, last) for first, last in pairwise((0, *divide(self.sizes)))]
 
     @property
     def text(self) -> Bool[Tensor, "sentences tokens"]:
@@ -170,8 +170,7 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
 def padded_tokens(batch: PairBatch) -> int:
     """Tokens that the model computes, padding included."""
     lengths = [len(sentence) for sentence in batch.sentences]
-    stops = divide(lengths)
-    return sum((last - first) * max(lengths[first:last]) for first, last in zip((0, *stops), stops, strict=False))
+    return sum((last - first) * max(lengths[first:last]) for first, last in pairwise((0, *divide(lengths))))
 
 
 def _arranged(pairs: Sequence[tuple[Tokens, Tokens]]) -> list[int]:

@@ -23,21 +23,14 @@ PREFIX_BITS = 12
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows ``first`` … of one map, for all sentences.
-
-    Attributes:
-        first: the first row.
-        values: Gᵀ X or, out of ``tiles``, the patterns.
-        weight: the same rows of W, or None where the pattern is of the gradient alone.
-    """
+    """The patterns of all sentences on rows ``first`` … of one map."""
 
     first: int
     values: Float[Tensor, "sentences rows d_in"]
-    weight: Float[Tensor, "rows d_in"] | None
 
 
-def gradient_tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
-    """Gᵀ X of all sentences, tile by tile; a tile's memory is used again for the next.
+def tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
+    """The patterns of all sentences, tile by tile; a tile's memory is used again for the next.
 
     Rows of padding have zero gradients and add nothing, so they are not taken out.
     """
@@ -51,17 +44,11 @@ def gradient_tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
         values = buffer if rows == step else like.new_empty((trace.sentences, rows, d_in))
         for segment, own in zip(segments, values.split([len(part.lengths) for part in segments]), strict=True):
             torch.bmm(segment.grads[:, :, first : first + rows].transpose(1, 2), segment.inputs, out=own)
-        yield Tile(first, values, weight[first : first + rows] if pattern.weighted else None)
-
-
-def tiles(trace: Trace, pattern: Pattern) -> Iterator[Tile]:
-    """The patterns of all sentences, tile by tile."""
-    for tile in gradient_tiles(trace, pattern):
-        if tile.weight is not None:
-            tile.values.mul_(tile.weight)
+        if pattern.weighted:
+            values.mul_(weight[first : first + rows])
         if pattern.absolute:
-            tile.values.abs_()
-        yield tile
+            values.abs_()
+        yield Tile(first, values)
 
 
 def pair_moments(
