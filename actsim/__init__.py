@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actsim.config import Scoring
+    from actsim.config import Encoding, Scoring
     from actsim.core.fingerprint import Fingerprint
     from actsim.data.pairs import PairSet, load_pairs
     from actsim.errors import (
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from actsim.models.loading import LoadedModel, load_model, wrap_model
+    from actsim.pipelines.encoding import encode
     from actsim.pipelines.similarity import Similarity, fingerprint, similarity
     from actsim.store import Run, open_run
     from actsim.studies.compare import Comparison, compare
@@ -34,6 +35,7 @@ _HOMES = {
     "ActsimError": "actsim.errors",
     "Comparison": "actsim.studies.compare",
     "DataError": "actsim.errors",
+    "Encoding": "actsim.config",
     "Fingerprint": "actsim.core.fingerprint",
     "LoadedModel": "actsim.models.loading",
     "MissingExtraError": "actsim.errors",
@@ -47,6 +49,7 @@ _HOMES = {
     "Similarity": "actsim.pipelines.similarity",
     "UsageError": "actsim.errors",
     "compare": "actsim.studies.compare",
+    "encode": "actsim.pipelines.encoding",
     "evaluate": "actsim.studies.evaluate",
     "evaluate_several": "actsim.studies.several",
     "fingerprint": "actsim.pipelines.similarity",
@@ -61,6 +64,7 @@ __all__ = [
     "ActsimError",
     "Comparison",
     "DataError",
+    "Encoding",
     "Fingerprint",
     "LoadedModel",
     "MissingExtraError",
@@ -75,6 +79,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "encode",
     "evaluate",
     "evaluate_several",
     "fingerprint",

@@ -35,6 +35,12 @@ TEMPLATES = {
 DEFAULT_TOP_FRACTION = 0.01
 DEFAULT_BATCH_TOKENS = 1024
 
+FINGERPRINTS = ("columns", "rows", "neurons", "sketch", "sets")
+"""What a sentence's vector is made of: sums over the columns or rows of a pattern or both, the whole pattern sketched,
+or its most activated parameters."""
+FINGERPRINT_MEASURES = ("cosine", "overlap")
+DEFAULT_DIM = 8192
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -130,6 +136,49 @@ def _template_text(name_or_text: str) -> str:
             f"the template {name_or_text!r} has {SLOT} {slots} times; allowed is once, or twice to read the second."
         )
     return name_or_text
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the vectors of sentences are made of, beside the Scoring that says how patterns are formed.
+
+    Attributes:
+        kind: one out of FINGERPRINTS.
+        layers: the band whose layers stand side by side, see ``stats.bands.Band``.
+        measure: what the cosine of two vectors is: ``cosine`` of what they stand for, or ``overlap`` of activated sets
+            (kind ``sets`` only).
+        dim: entries of a vector at most, shared out equally among the layers, each of which is folded where it has
+            more; None for no limit.
+        top_fraction: share of a layer's parameters that count as activated; kind ``sets`` only.
+        seed: of the foldings.
+    """
+
+    kind: str = "columns"
+    layers: str = "deep"
+    measure: str = "cosine"
+    dim: int | None = DEFAULT_DIM
+    top_fraction: float = DEFAULT_TOP_FRACTION
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in FINGERPRINTS:
+            raise unknown_name("kind of fingerprint", self.kind, FINGERPRINTS)
+        if self.measure not in FINGERPRINT_MEASURES:
+            raise unknown_name("measure of fingerprints", self.measure, FINGERPRINT_MEASURES)
+        if self.measure == "overlap" and self.kind != "sets":
+            raise UsageError(
+                f"the measure overlap compares activated sets, and kind={self.kind!r} has none; use kind='sets'."
+            )
+        if not 0 < self.top_fraction <= 1:
+            raise UsageError(f"top_fraction must be in (0, 1], got {self.top_fraction}.")
+        if self.top_fraction != DEFAULT_TOP_FRACTION and self.kind != "sets":
+            raise UsageError(f"top_fraction acts on kind='sets' only, got kind={self.kind!r}.")
+        if self.dim is not None and self.dim < 1:
+            raise UsageError(f"dim must be at least 1, got {self.dim}; None leaves the vectors as long as they are.")
+        if self.kind == "sketch" and self.dim is None:
+            raise UsageError("kind='sketch' folds whole patterns and needs a length; give dim.")
+        if self.seed < 0:
+            raise UsageError(f"seed must be at least 0, got {self.seed}.")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ backend function; evaluation, explanation and fingerprints differ in their consu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -59,24 +59,19 @@ class PairMoments:
             products="cosine" in scoring.measures or self._top_fraction is not None,
             minima="ruzicka" in scoring.measures,
         )
-        self._in_layer = _distinct_maps(maps)
-        self._waiting: dict[int, dict[int, Trace]] = {}
+        self._complete_layers = WholeLayers(maps, self._add_with_top_sets)
         self._sums = torch.zeros((len(pairs), len(self.groups), len(MOMENTS)), dtype=torch.float64)
 
     def __call__(self, trace: Trace) -> None:
         """Take one trace."""
         if self._top_fraction is None:
             self._add(trace, self._absolute_sets(trace))
-            return
-        waiting = self._waiting.setdefault(trace.map.layer, {})
-        waiting[id(trace.map.parameter)] = trace
-        if len(waiting) == len(self._in_layer[trace.map.layer]):
-            self._complete(trace.map.layer)
+        else:
+            self._complete_layers(trace)
 
     def moments(self) -> Float[Tensor, "pairs groups moments"]:
         """The sums so far, kinds that are noise set to zero; layers that wait for a trace are closed without it."""
-        for layer in list(self._waiting):
-            self._complete(layer)
+        self._complete_layers.close()
         return self._without_noise()
 
     def check(self, labels: Sequence[tuple[str, str]]) -> None:
@@ -122,11 +117,8 @@ class PairMoments:
                 sums[:, :, [column, MOMENTS.index(shared)]] *= ~noise.unsqueeze(2)
         return sums
 
-    def _complete(self, layer: int) -> None:
+    def _add_with_top_sets(self, traces: Sequence[Trace]) -> None:
         assert self._top_fraction is not None
-        arrived = self._waiting.pop(layer)
-        like = next(iter(arrived.values()))
-        traces = [arrived.get(id(linear.parameter)) or _without_rows(linear, like) for linear in self._in_layer[layer]]
         sets = self._backend.top_sets(traces, self._pattern, self._top_fraction)
         for trace, own in zip(traces, sets, strict=True):
             self._add(trace, own)
@@ -143,6 +135,38 @@ class PairMoments:
         layer = trace.map.layer
         self._sums[:, self._position[layer, "all"]] += moments
         self._sums[:, self._position[layer, trace.map.kind]] += moments
+
+
+class WholeLayers:
+    """Keeps the traces of a layer until all of them have arrived, and then hands them on.
+
+    Args:
+        maps: the model's linear maps.
+        take: called with the traces of a layer, in the order of its maps; a parameter that several maps share has one.
+    """
+
+    def __init__(self, maps: Sequence[LinearMap], take: Callable[[Sequence[Trace]], None]) -> None:
+        self._in_layer, self._take = _distinct_maps(maps), take
+        self._waiting: dict[int, dict[int, Trace]] = {}
+
+    def __call__(self, trace: Trace) -> None:
+        """Take one trace."""
+        layer = trace.map.layer
+        self._waiting.setdefault(layer, {})[id(trace.map.parameter)] = trace
+        if len(self._waiting[layer]) == len(self._in_layer[layer]):
+            self._hand_on(layer)
+
+    def close(self) -> None:
+        """Hand on what still waits; a map that the read-outs do not depend on gets a trace without rows."""
+        for layer in list(self._waiting):
+            self._hand_on(layer)
+
+    def _hand_on(self, layer: int) -> None:
+        arrived = self._waiting.pop(layer)
+        like = next(iter(arrived.values()))
+        self._take(
+            [arrived.get(id(linear.parameter)) or _without_rows(linear, like) for linear in self._in_layer[layer]]
+        )
 
 
 class Together:

@@ -67,6 +67,9 @@ ENCODER_OBJECTIVES = Registry("objective", {"embedding-norm": "actsim.core.objec
 OBJECTIVES = {"causal": CAUSAL_OBJECTIVES, "encoder": ENCODER_OBJECTIVES}
 """Objectives by model family; the first of each is the family's default."""
 
+LEAST_TOKENS = {"nll": 2}
+"""Tokens without which an objective has no read-out; those not named need one."""
+
 
 def widened(values: Tensor) -> Tensor:
     """Float32, or float64 where the values already are."""

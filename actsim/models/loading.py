@@ -192,12 +192,33 @@ def load_model(
         tokenizer = load_tokenizer(
             files.tokenizer, trust_remote_code=trust_remote_code, lowercase=sentence is not None and sentence.lowercase
         )
-    weights = [*files.weights, *(sentence.head_files if sentence else ())]
-    record = {**asdict(source), "folder": str(source.folder), "sha256": weights_sha256(weights)}
+    sha256 = weights_sha256(_weight_files(files, sentence))
+    record = {**asdict(source), "folder": str(source.folder), "sha256": sha256}
     notes = [*([family_note] if family_note else []), *_sentence_notes(sentence, resolved)]
     if device_map is None:
         move(model, place)
     return _assemble(model, tokenizer, resolved, sentence, max_tokens, record, notes)
+
+
+def weights_identity(
+    name_or_path: str | Path, *, revision: str | None = None, allow_unsafe_weights: bool = False
+) -> str:
+    """What tells the weights of a model from others before it is loaded: its commit on the hub, or their SHA-256.
+
+    ``load_model`` records the one as ``source["revision"]``, the other as ``source["sha256"]``.
+
+    Raises:
+        UsageError, ModelError, MissingExtraError: as ``load_model``.
+    """
+    source = locate(name_or_path, revision, allow_unsafe_weights=allow_unsafe_weights)
+    if source.revision is not None:
+        return source.revision
+    sentence = read_sentence_modules(source.folder, allow_unsafe_weights=allow_unsafe_weights)
+    return weights_sha256(_weight_files(ModelFiles.of(source, allow_unsafe_weights), sentence))
+
+
+def _weight_files(files: ModelFiles, sentence: SentenceModules | None) -> list[Path]:
+    return [*files.weights, *(sentence.head_files if sentence else ())]
 
 
 def wrap_model(

@@ -81,10 +81,10 @@ def test_a_top_fraction_waits_for_the_layer_and_then_lets_its_traces_go():
     consumer = PairMoments(maps, PAIRS, Scoring("nll", measures=("jaccard",), top_fraction=0.1))
     first, *rest = traces_of(maps)
     consumer(first)
-    assert len(consumer._waiting) == 1
+    assert len(consumer._complete_layers._waiting) == 1
     for trace in rest:
         consumer(trace)
-    assert not consumer._waiting
+    assert not consumer._complete_layers._waiting
     counts = consumer.moments()[:, consumer.groups.index((1, "all")), MOMENTS.index("count_a")]
     assert counts.tolist() == [4, 4, 4, 4]  # ⌈0.1 · 33⌉
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 from fractions import Fraction
 from unittest import mock
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from actsim.core.linears import LinearMap
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, backend, reference, tiled, top_count
+from actsim.core.sketch import CountSketch
 from actsim.core.trace import Trace
 from actsim.errors import UsageError
 
@@ -253,3 +255,31 @@ def test_conv1d_weights_are_read_transposed():
 def test_an_unknown_backend_names_the_known_ones():
     with pytest.raises(UsageError, match=r"'tritn'; known: tiled"):
         backend("tritn")
+
+
+@given(sizes, sizes, lengths, patterns, tile_bytes)
+@settings(max_examples=40)
+def test_a_tiled_sketch_is_the_folded_reference_pattern(d_out, d_in, rows, pattern, budget):
+    trace = tiny_traces.make_trace(tiny_traces.make_map(d_out, d_in), rows)
+    folding = CountSketch.draw(5, random.Random(0))
+    with mock.patch.object(tiled, "TILE_BYTES", budget):
+        got = tiled.sketch(trace, pattern, folding)
+    torch.testing.assert_close(got, reference.sketch(trace, pattern, folding), rtol=1e-10, atol=1e-10)
+
+
+@given(sizes, sizes, lengths, tile_bytes, st.sampled_from([0.01, 0.2, 1.0]), st.booleans())
+@settings(max_examples=40)
+def test_activated_parameters_are_the_reference_patterns_largest(d_out, d_in, rows, budget, fraction, same):
+    trace = tiny_traces.make_trace(tiny_traces.make_map(d_out, d_in), rows, same=same)
+    with mock.patch.object(tiled, "TILE_BYTES", budget):
+        (sets,) = tiled.top_sets([trace], Pattern(), fraction)
+        sentence, index, value = tiled.activated(trace, Pattern(), sets)
+    k = top_count(fraction, d_out * d_in)
+    assert sentence.tolist() == [i for i in range(len(rows)) for _ in range(k)]
+    for i in range(len(rows)):
+        whole = reference.pattern_of(trace, i, Pattern()).flatten()
+        own = index[sentence == i]
+        torch.testing.assert_close(value[sentence == i], whole[own], rtol=1e-10, atol=0)
+        torch.testing.assert_close(value[sentence == i].sort().values, whole.sort().values[-k:], rtol=1e-10, atol=0)
+    for got, want in zip((sentence, index, value), reference.activated(trace, Pattern(), sets), strict=True):
+        torch.testing.assert_close(got, want)

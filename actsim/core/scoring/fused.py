@@ -20,13 +20,13 @@ from torch import Tensor
 from actsim.core.objectives import widened
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, tiled
 from actsim.core.scoring.compiler import NotCompiled, compiled
-from actsim.core.scoring.tiled import neuron_sums, pair_neurons, top_sets
+from actsim.core.scoring.tiled import activated, neuron_sums, pair_neurons, sketch, top_sets
 from actsim.core.trace import Trace
 from actsim.errors import UsageError
 
 LOG = logging.getLogger("actsim")
 
-__all__ = ["is_available", "neuron_sums", "pair_moments", "pair_neurons", "top_sets"]
+__all__ = ["activated", "is_available", "neuron_sums", "pair_moments", "pair_neurons", "sketch", "top_sets"]
 
 SOURCE = "fused.cpp"
 

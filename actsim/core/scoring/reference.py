@@ -10,6 +10,7 @@ from torch import Tensor
 
 from actsim.core.objectives import widened
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, top_count
+from actsim.core.sketch import CountSketch
 from actsim.core.trace import Trace
 
 
@@ -60,6 +61,24 @@ def pair_neurons(
     """Row and column sums of P_a ⊙ P_b of each pair: which units the common activation sits in."""
     common = [pattern_of(trace, a, pattern) * pattern_of(trace, b, pattern) for a, b in pairs.tolist()]
     return torch.stack([p.sum(dim=1) for p in common]), torch.stack([p.sum(dim=0) for p in common])
+
+
+def sketch(trace: Trace, pattern: Pattern, folding: CountSketch) -> Float[Tensor, "sentences buckets"]:
+    """The pattern of each sentence, row after row, times the matrix of the folding."""
+    bucket, sign = folding.hashes(torch.arange(trace.map.weight.numel()))
+    matrix = torch.nn.functional.one_hot(bucket, folding.buckets).double() * sign.unsqueeze(1)
+    return torch.stack([pattern_of(trace, i, pattern).double().flatten() @ matrix for i in range(trace.sentences)])
+
+
+def activated(trace: Trace, pattern: Pattern, sets: ActivatedSets) -> tuple[Tensor, Tensor, Tensor]:
+    """The activated parameters: sentence, index (that of the flat weight plus ``sets.offset``) and value of each."""
+    found = []
+    for sentence in range(trace.sentences):
+        values = pattern_of(trace, sentence, pattern)
+        place = members(values, sets, sentence).flatten().nonzero().squeeze(1)
+        found.append((torch.full_like(place, sentence), sets.offset + place, values.flatten()[place]))
+    sentence_of, index, value = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return sentence_of, index, value
 
 
 def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list[ActivatedSets]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from actsim.core.objectives import widened
 from actsim.core.precision import carry, to_float64, widest_float
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, top_count
+from actsim.core.sketch import CountSketch
 from actsim.core.trace import Trace
 
 TILE_BYTES = 8 * 2**20
@@ -119,6 +120,32 @@ def pair_neurons(
         rows.append(common.sum(dim=2))
         columns = columns + common.sum(dim=1)
     return torch.cat(rows, dim=1), columns
+
+
+def sketch(trace: Trace, pattern: Pattern, folding: CountSketch) -> Float[Tensor, "sentences buckets"]:
+    """The pattern of each sentence, row after row, folded to a few numbers; float32 in a tile, float64 over tiles."""
+    device, d_in = trace.device, trace.map.weight.shape[1]
+    total = torch.zeros((trace.sentences, folding.buckets), dtype=torch.float64)
+    sums = torch.zeros(total.shape, dtype=widest_float(device), device=device)
+    for tile in tiles(trace, pattern):
+        sums += folding.fold(tile.values.flatten(1), first=tile.first * d_in)
+        carry(sums, total)
+    return total + to_float64(sums)
+
+
+def activated(trace: Trace, pattern: Pattern, sets: ActivatedSets) -> tuple[Tensor, Tensor, Tensor]:
+    """The activated parameters: sentence, index (that of the flat weight plus ``sets.offset``) and value of each.
+
+    Sentence by sentence, indices ascending.
+    """
+    d_in = trace.map.weight.shape[1]
+    found = []
+    for tile in tiles(trace, pattern):
+        sentence, place = members(tile, sets).nonzero(as_tuple=True)
+        found.append((sentence, sets.offset + tile.first * d_in + place, tile.values.flatten(1)[sentence, place]))
+    sentence, index, value = (torch.cat(parts) for parts in zip(*found, strict=True))
+    order = sentence.argsort(stable=True)
+    return sentence[order], index[order], value[order]
 
 
 def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list[ActivatedSets]:

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, kernels, tiled, top_count
 from actsim.core.scoring.kernels import DIGIT_BITS
-from actsim.core.scoring.tiled import neuron_sums, pair_neurons
+from actsim.core.scoring.tiled import activated, neuron_sums, pair_neurons, sketch
 from actsim.core.trace import Trace
 from actsim.errors import UsageError
 
-__all__ = ["neuron_sums", "pair_moments", "pair_neurons", "top_sets"]
+__all__ = ["activated", "neuron_sums", "pair_moments", "pair_neurons", "sketch", "top_sets"]
 
 PROGRAMS = 8
 """Programs wanted per multiprocessor; small maps reach it by sharing the pairs out."""
