@@ -12,7 +12,7 @@ SHORT_HELP = "Run mteb's own command line with actsim's tasks in it."
 EPILOG = """\b
 Examples:
   actsim mteb run -m sentence-transformers/all-MiniLM-L6-v2 -t ActSimSTSB
-  actsim mteb run -m my-models/encoder -t ActSimSICKR --eval-splits test
+  actsim mteb run -m intfloat/e5-small -t ActSimSICKR --eval-splits test
   actsim mteb run --help
 """
 

@@ -16,8 +16,11 @@ from actsim.models.loading import LoadedModel
 from actsim.stats.bands import Band
 from actsim.stats.correlation import complete_rows, pearson, spearman
 from actsim.store import PairScores
+from actsim.store.parts import WHOLE_LAYER
 
 MAIN_SCORE = "spearman"
+
+Figure = tuple[str, float]
 
 
 def figures(
@@ -53,20 +56,19 @@ def figures(
     }
 
 
-def _layer_figures(gold: Float[np.ndarray, " pairs"], layers: Float[np.ndarray, "pairs layers"]) -> Iterator:
+def _layer_figures(gold: Float[np.ndarray, " pairs"], layers: Float[np.ndarray, "pairs layers"]) -> Iterator[Figure]:
     for layer, values in enumerate(layers.T, start=1):
         yield f"layer_{layer:02d}_spearman", spearman(values, gold)
 
 
-def _kind_figures(gold: Float[np.ndarray, " pairs"], scores: PairScores, measure: str) -> Iterator:
-    for (layer, kind), values in scores.kind_scores(measure).items():
-        yield f"layer_{layer:02d}_{kind}_spearman", spearman(values.to_numpy(), gold)
-        yield f"layer_{layer:02d}_{kind}_n", int(complete_rows(values.to_numpy()).sum())
+def _kind_figures(gold: Float[np.ndarray, " pairs"], scores: PairScores, measure: str) -> Iterator[Figure]:
+    groups = [group for group in scores.groups if group[1] != WHOLE_LAYER]
+    for (layer, kind), values in zip(groups, scores.kind_scores(measure).to_numpy().T, strict=True):
+        yield f"layer_{layer:02d}_{kind}_spearman", spearman(values, gold)
+        yield f"layer_{layer:02d}_{kind}_n", int(complete_rows(values).sum())
 
 
-def record(
-    loaded: LoadedModel, scoring: Scoring, settings: Settings, band: Band, scores: PairScores
-) -> dict[str, Any]:
+def record(loaded: LoadedModel, scoring: Scoring, settings: Settings, band: Band, scores: PairScores) -> dict[str, Any]:
     """How the figures came about, for the reader of a stored result.
 
     mteb rounds floats to six digits when it stores them, so those of the settings are given as text.

@@ -41,6 +41,7 @@ class PairTask(AbsTaskSTS):
     another name, since mteb's cache tells results apart by model and task name alone.
     """
 
+    data_loaded: bool
     settings: ClassVar[Settings] = Settings()
     title: ClassVar[str]
     """The name of the task with default settings."""
@@ -261,7 +262,7 @@ def pair_task(
         eval_langs=list(languages),
         main_score=MAIN_SCORE,
     )
-    plain = type(title, (_OwnPairs,), {"pairs": found, "title": title, "metadata": metadata, "__doc__": title})
+    plain: Any = type(title, (_OwnPairs,), {"pairs": found, "title": title, "metadata": metadata, "__doc__": title})
     return plain.with_settings(**settings)
 
 
