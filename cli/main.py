@@ -20,6 +20,7 @@ from .display import LOG, Interrupted, print_failure
 from .evaluate import evaluate_command
 from .info import info_command
 from .listing import list_command
+from .mteb import mteb_command
 from .options import COMMAND, CONTEXT
 from .report import report_command
 from .score import score_command
@@ -129,7 +130,16 @@ def actsim(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (evaluate_command, report_command, compare_command, score_command, info_command, list_command):
+COMMANDS = (
+    evaluate_command,
+    report_command,
+    compare_command,
+    score_command,
+    info_command,
+    mteb_command,
+    list_command,
+)
+for command in COMMANDS:
     actsim.add_command(command)
 
 

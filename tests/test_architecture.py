@@ -17,7 +17,8 @@ FLOORS = (
     ("errors", "registry", "config"),
     ("core", "stats"),
     ("data", "models", "baselines", "store"),
-    ("pipelines", "report", "integrations"),
+    ("pipelines", "report"),
+    ("integrations",),
     ("studies",),
     ("cli",),
 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from actsim.data.pairs import PairSet
     from actsim.models.loading import LoadedModel
-    from actsim.store import RunStore
+    from actsim.store import PairScores, RunStore
 
 LOG = logging.getLogger("actsim")
 
@@ -85,6 +85,21 @@ def evaluate_pairs(job: Job, store: RunStore, *, progress: Progress | None = Non
     evaluate_together([job], [store], progress=progress)
 
 
+def score_pairs(job: Job, *, progress: Progress | None = None) -> PairScores:
+    """The scores of every pair without a store: held in memory, nothing is written."""
+    import pyarrow as pa
+
+    from actsim.store import PairScores
+
+    within = WithinMemory(_backend_of(job))
+    tables: list[pa.Table] = []
+    for batch in (batch for part in job.parts for batch in part):
+        tables += within.score([job], batch)[0]
+        if progress is not None:
+            progress(len(batch.pairs))
+    return PairScores(pa.concat_tables(tables).sort_by("pair"), tuple(job.groups), job.scoring.measures)
+
+
 def evaluate_together(jobs: Sequence[Job], stores: Sequence[RunStore], *, progress: Progress | None = None) -> None:
     """Score what the stores do not hold yet, in passes that the jobs share: one per batch, whatever their number.
 
@@ -106,8 +121,7 @@ def evaluate_together(jobs: Sequence[Job], stores: Sequence[RunStore], *, progre
     missing = [set(store.missing()) for store in stores]
     if not any(missing):
         return
-    scorer = default_backend(_scoring_device(jobs[0].loaded), jobs[0].loaded.dtype)
-    LOG.info("scoring backend: %s", scorer)
+    scorer = _backend_of(jobs[0])
     for store, parts in zip(stores, missing, strict=True):
         if parts:
             shared = {"passes_shared_by": len(jobs)} if len(jobs) > 1 else {}
@@ -117,8 +131,12 @@ def evaluate_together(jobs: Sequence[Job], stores: Sequence[RunStore], *, progre
         work = [pair for pair, parts in zip(zip(jobs, stores, strict=True), missing, strict=True) if part in parts]
         tables: list[list[pa.Table]] = [[] for _ in work]
         for batch in jobs[0].parts[part]:
-            for own, found in zip(tables, within.score(work, batch), strict=True):
+            budget = within.budget
+            for own, found in zip(tables, within.score([job for job, _ in work], batch), strict=True):
                 own += found
+            if within.budget != budget:
+                for _, store in work:
+                    store.update_manifest(batch_tokens_within_memory=within.budget)
             if progress is not None:
                 progress(len(batch.pairs))
         for (_, store), own in zip(work, tables, strict=True):
@@ -133,6 +151,12 @@ def _same_passes(one: Job, other: Job) -> bool:
         and replace(one.scoring, **free) == other.scoring
         and (one.tokens, one.parts) == (other.tokens, other.parts)
     )
+
+
+def _backend_of(job: Job) -> str:
+    scorer = default_backend(_scoring_device(job.loaded), job.loaded.dtype)
+    LOG.info("scoring backend: %s", scorer)
+    return scorer
 
 
 def _scoring_device(loaded: LoadedModel) -> str:
@@ -153,22 +177,24 @@ def _out_of_memory(error: RuntimeError) -> bool:
 class WithinMemory:
     """Scores batches; where the device's memory does not suffice, the token budget is halved for the rest of the run.
 
-    Scores do not depend on the budget beyond rounding. The halved budget is said once and recorded in the manifests.
+    Scores do not depend on the budget beyond rounding. That it was halved is said once.
+
+    Attributes:
+        budget: the halved budget, None as long as memory sufficed.
     """
 
     def __init__(self, scorer: str) -> None:
         self._scorer = scorer
-        self._budget: int | None = None
+        self.budget: int | None = None
 
-    def score(self, work: Sequence[tuple[Job, RunStore]], batch: PairBatch) -> list[list[pa.Table]]:
+    def score(self, jobs: Sequence[Job], batch: PairBatch) -> list[list[pa.Table]]:
         """For each job the rows of the batch's pairs, in one table or several.
 
         Raises:
             ModelError: a single pair does not fit.
         """
-        if self._budget is not None and padded_tokens(batch) > self._budget and len(batch.pairs) > 1:
-            return self._score_divided(work, batch)
-        jobs = [job for job, _ in work]
+        if self.budget is not None and padded_tokens(batch) > self.budget and len(batch.pairs) > 1:
+            return self._score_divided(jobs, batch)
         try:
             return [[table] for table in score_together(jobs, batch, self._scorer)]
         except RuntimeError as error:
@@ -180,26 +206,24 @@ class WithinMemory:
                     f"{label}: the memory of {jobs[0].loaded.device} does not suffice for this pair alone; "
                     "lower --max-tokens, or choose --dtype bfloat16 or another --device."
                 ) from error
-        first = self._budget is None
-        self._budget = max(1, padded_tokens(batch) // 2)
+        first = self.budget is None
+        self.budget = max(1, padded_tokens(batch) // 2)
         if first:
             LOG.warning(
                 "out of memory on %s with batches of %d tokens: going on with %d, and fewer where that is too many",
                 jobs[0].loaded.device,
                 padded_tokens(batch),
-                self._budget,
+                self.budget,
             )
-        for _, store in work:
-            store.update_manifest(batch_tokens_within_memory=self._budget)
-        return self._score_divided(work, batch)
+        return self._score_divided(jobs, batch)
 
-    def _score_divided(self, work: Sequence[tuple[Job, RunStore]], batch: PairBatch) -> list[list[pa.Table]]:
-        assert self._budget is not None
-        tokens = [work[0][0].tokens[position] for position in batch.pairs]
-        tables: list[list[pa.Table]] = [[] for _ in work]
-        for smaller in plan_batches(tokens, self._budget):
+    def _score_divided(self, jobs: Sequence[Job], batch: PairBatch) -> list[list[pa.Table]]:
+        assert self.budget is not None
+        tokens = [jobs[0].tokens[position] for position in batch.pairs]
+        tables: list[list[pa.Table]] = [[] for _ in jobs]
+        for smaller in plan_batches(tokens, self.budget):
             pairs = tuple(batch.pairs[place] for place in smaller.pairs)
-            for own, found in zip(tables, self.score(work, replace(smaller, pairs=pairs)), strict=True):
+            for own, found in zip(tables, self.score(jobs, replace(smaller, pairs=pairs)), strict=True):
                 own += found
         return tables
 

@@ -1,0 +1,62 @@
+"""Make actsim known to mteb, which has no hook for it: its registries are filled."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+from actsim.errors import ActsimError, UsageError
+from actsim.integrations.mteb.tasks import ActSimSICKR, ActSimSTSB, PairTask
+
+TASKS: tuple[type[PairTask], ...] = (ActSimSTSB, ActSimSICKR)
+"""The tasks that ``mteb.get_task`` knows by name after ``register``."""
+
+
+def register(tasks: Sequence[PairTask] = ()) -> None:
+    """Make the tasks of actsim known to mteb by their names; may be called any number of times.
+
+    They are found by name, in ``mteb.get_task``, ``mteb.get_tasks(tasks=[…])`` and ``mteb run -t``, and by what reads
+    results. Listings by type or language keep to mteb's own tasks.
+
+    Args:
+        tasks: further ones: of ``pair_task``, or with settings of their own.
+
+    Raises:
+        UsageError: a name that another task has already; nothing is registered then.
+        ActsimError: this version of mteb keeps its tasks elsewhere.
+    """
+    _register_tasks([*TASKS, *(type(task) for task in tasks)])
+
+
+def _register_tasks(tasks: Sequence[type[PairTask]]) -> None:
+    """Fill mteb's tasks by name, and those that share data with others, by which it knows what a model trained on."""
+    known, similar = _registry("get_tasks", "_TASKS_REGISTRY"), _registry("get_tasks", "_SIMILAR_TASKS")
+    for task in tasks:
+        taken = known.get(task.metadata.name)
+        if taken is not None and not (issubclass(taken, PairTask) and taken.metadata == task.metadata):
+            raise UsageError(
+                f"mteb has a task {task.metadata.name!r} already, {taken.__module__}.{taken.__qualname__}; "
+                "give yours another name."
+            )
+    for task in tasks:
+        known.setdefault(task.metadata.name, task)
+        for parent in task.metadata.adapted_from or ():
+            names = similar.setdefault(parent, [])
+            if task.metadata.name not in names:
+                names.append(task.metadata.name)
+
+
+def _registry(module: str, name: str) -> dict[str, Any]:
+    """A dictionary of mteb's that is not part of its interface; ActsimError where it is gone."""
+    try:
+        found = getattr(importlib.import_module(f"mteb.{module}"), name, None)
+    except ModuleNotFoundError:
+        found = None
+    if not isinstance(found, dict):
+        raise ActsimError(
+            f"mteb {metadata.version('mteb')} has no dictionary mteb.{module}.{name}, which registration fills; "
+            "actsim knows mteb 2.10 to 2.26: pip install 'mteb>=2.10,<=2.26.24'."
+        )
+    return found

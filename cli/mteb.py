@@ -1,0 +1,39 @@
+"""``actsim mteb``: mteb's own command line, with the tasks of actsim in it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .options import CONTEXT
+
+SHORT_HELP = "Run mteb's own command line with actsim's tasks in it."
+EPILOG = """\b
+Examples:
+  actsim mteb run -m sentence-transformers/all-MiniLM-L6-v2 -t ActSimSTSB
+  actsim mteb run -m intfloat/e5-small -t ActSimSICKR --eval-splits test
+  actsim mteb run --help
+"""
+
+
+@click.command(
+    "mteb",
+    context_settings={**CONTEXT, "ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=EPILOG,
+    short_help=SHORT_HELP,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def mteb_command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+    """Make the tasks ActSimSTSB and ActSimSICKR known to mteb, and hand ARGUMENTS over to its command line.
+
+    What mteb's commands take, their --help says. Needs actsim[mteb].
+    """
+    if not arguments:
+        click.echo(ctx.get_help())
+        return
+    from actsim.integrations.mteb import run_command_line
+
+    sys.excepthook = sys.__excepthook__  # failures of mteb look as mteb shows them
+    run_command_line(arguments)
