@@ -1,4 +1,4 @@
-"""``actsim mteb``: mteb's own command line, with the tasks of actsim in it."""
+"""``actsim mteb``: mteb's own command line, with the tasks and models of actsim in it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import click
 
 from .options import CONTEXT
 
-SHORT_HELP = "Run mteb's own command line with actsim's tasks in it."
+SHORT_HELP = "Run mteb's command line with actsim's tasks and models in it."
 EPILOG = """\b
 Examples:
   actsim mteb run -m sentence-transformers/all-MiniLM-L6-v2 -t ActSimSTSB
   actsim mteb run -m intfloat/e5-small -t ActSimSICKR --eval-splits test
+  actsim mteb run -m actsim/all-MiniLM-L6-v2 -t STSBenchmark
+  actsim mteb --set kind=sketch --set layers=last run -m actsim/intfloat/e5-small
+      -t STSBenchmark
   actsim mteb run --help
 """
 
@@ -23,10 +26,20 @@ Examples:
     epilog=EPILOG,
     short_help=SHORT_HELP,
 )
+@click.option(
+    "settings",
+    "--set",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A setting of the models actsim/…: kind, layers, measure, dim, objective, pattern, … (docs/mteb.md). "
+    "Repeatable; in front of mteb's command.",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
-def mteb_command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
-    """Make the tasks ActSimSTSB and ActSimSICKR known to mteb, and hand ARGUMENTS over to its command line.
+def mteb_command(ctx: click.Context, settings: tuple[str, ...], arguments: tuple[str, ...]) -> None:
+    """Make actsim's tasks and models known to mteb, and hand ARGUMENTS over to its command line.
+
+    The tasks are ActSimSTSB and ActSimSICKR; a model is called actsim/<base model>, an id on the hub or a folder.
 
     What mteb's commands take, their --help says. Needs actsim[mteb].
     """
@@ -36,4 +49,4 @@ def mteb_command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     from actsim.integrations.mteb import run_command_line
 
     sys.excepthook = sys.__excepthook__  # failures of mteb look as mteb shows them
-    run_command_line(arguments)
+    run_command_line(arguments, settings)

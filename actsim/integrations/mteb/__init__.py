@@ -1,4 +1,4 @@
-"""actsim in MTEB: its evaluation as tasks. Needs ``actsim[mteb]``; see docs/mteb.md.
+"""actsim in MTEB: its evaluation as tasks, its fingerprints as models. Needs ``actsim[mteb]``; see docs/mteb.md.
 
 The public names are imported when they are first used: importing mteb takes seconds.
 """
@@ -13,16 +13,20 @@ from actsim.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from actsim.integrations.mteb.command import run_command_line
+    from actsim.integrations.mteb.encoder import ActSimEncoder
+    from actsim.integrations.mteb.model_meta import described
     from actsim.integrations.mteb.opening import opened
     from actsim.integrations.mteb.registration import register
     from actsim.integrations.mteb.settings import Settings
     from actsim.integrations.mteb.tasks import ActSimSICKR, ActSimSTSB, PairTask, pair_task
 
 _HOMES = {
+    "ActSimEncoder": "encoder",
     "ActSimSICKR": "tasks",
     "ActSimSTSB": "tasks",
     "PairTask": "tasks",
     "Settings": "settings",
+    "described": "model_meta",
     "opened": "opening",
     "pair_task": "tasks",
     "register": "registration",
@@ -30,10 +34,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "ActSimEncoder",
     "ActSimSICKR",
     "ActSimSTSB",
     "PairTask",
     "Settings",
+    "described",
     "opened",
     "pair_task",
     "register",

@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from actsim.errors import UsageError
+from actsim.integrations.mteb.model_meta import ORGANISATION, base_of, described
 from actsim.integrations.mteb.registration import register
 
+PREFIX = f"{ORGANISATION}/"
+VALUES_IN_JSON = ("dim", "top_fraction", "seed", "max_tokens", "batch_tokens", "trust_remote_code")
 
-def run_command_line(arguments: Sequence[str]) -> None:
-    """Register, then let mteb's command line act on ``arguments``; what it raises, SystemExit included, passes."""
-    register()
+
+def run_command_line(arguments: Sequence[str], settings: Sequence[str] = ()) -> None:
+    """Register, then let mteb's command line act on ``arguments``; what it raises, SystemExit included, passes.
+
+    Args:
+        arguments: mteb's; ``actsim/<base model>`` in them is registered, under the name that is put in its place.
+        settings: ``name=value`` each, those of these models.
+
+    Raises:
+        UsageError: settings without such a model, or that cannot be read.
+        ModelError: a base model that cannot be found.
+    """
+    given = read_settings(settings)
+    metas = {word: described(base_of(word), **given) for word in map(_model_in, arguments) if word}
+    if given and not metas:
+        raise UsageError(f"--set acts on models called {PREFIX}<base model>, and the arguments name none.")
+    register(models=list(metas.values()))
+    named = [
+        argument.replace(word, str(metas[word].name)) if (word := _model_in(argument)) else argument
+        for argument in arguments
+    ]
     from mteb.cli import main
 
-    given, sys.argv = sys.argv, ["actsim mteb", *arguments]
+    before, sys.argv = sys.argv, ["actsim mteb", *named]
     try:
         main()
     finally:
-        sys.argv = given
+        sys.argv = before
+
+
+def read_settings(settings: Sequence[str]) -> Mapping[str, Any]:
+    """``name=value`` texts as the keyword arguments of ``ActSimEncoder``.
+
+    Raises:
+        UsageError: another form, a name given twice, or a number that is none.
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or name in found:
+            raise UsageError(f"--set {setting}: give every setting once, as NAME=VALUE, such as kind=sketch.")
+        try:
+            found[name] = json.loads(value) if name in VALUES_IN_JSON else value
+        except json.JSONDecodeError:
+            raise UsageError(f"--set {setting}: {value!r} is no number; null stands for no limit.") from None
+    return found
+
+
+def _model_in(argument: str) -> str | None:
+    """``actsim/<base model>`` where the argument is that, or gives it to an option (``--model=actsim/…``)."""
+    word = argument.partition("=")[2] if argument.startswith("--") else argument
+    return word if word.startswith(PREFIX) and len(word) > len(PREFIX) else None

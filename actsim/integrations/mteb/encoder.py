@@ -28,8 +28,6 @@ from actsim.integrations.mteb.model_meta import (
 from actsim.models.loading import LoadedModel, load_model
 from actsim.pipelines.encoding import Encoder
 
-Vectors = Tensor | np.ndarray | sparse.csr_array
-
 
 class ActSimEncoder:
     """Sentences as vectors whose plain cosine is how alike their activation patterns are.
@@ -139,16 +137,26 @@ class ActSimEncoder:
             vectors = self.encoder.encode(texts, bar.update)
         return _scipy(vectors) if vectors.is_sparse else vectors
 
-    def similarity(self, embeddings1: Vectors, embeddings2: Vectors) -> Tensor:
-        """Cosine of every vector of the one with every vector of the other; 0 where one of them is zero."""
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
+        """Cosine of every vector of the one with every vector of the other; 0 where one of them is zero.
+
+        Args:
+            embeddings1: [n, entries] as ``encode`` gives them, or NumPy arrays.
+            embeddings2: [m, entries].
+        """
         if sparse.issparse(embeddings1):
             return torch.as_tensor((embeddings1 @ embeddings2.T).toarray())
         return _unit(embeddings1) @ _unit(embeddings2).T
 
-    def similarity_pairwise(self, embeddings1: Vectors, embeddings2: Vectors) -> Tensor:
-        """Cosine of the vectors in the same place of the one and of the other; 0 where one of them is zero."""
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Tensor:
+        """Cosine of the vectors in the same place of the one and of the other; 0 where one of them is zero.
+
+        Args:
+            embeddings1: [n, entries] as ``encode`` gives them, or NumPy arrays.
+            embeddings2: the same.
+        """
         if sparse.issparse(embeddings1):
-            return torch.as_tensor(np.asarray((embeddings1 * embeddings2).sum(axis=1)).ravel())
+            return torch.as_tensor(embeddings1.multiply(embeddings2).sum(axis=1))
         return (_unit(embeddings1) * _unit(embeddings2)).sum(dim=-1)
 
     @property
