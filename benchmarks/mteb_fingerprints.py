@@ -22,12 +22,14 @@ from typing import Any
 import mteb
 import numpy as np
 from datasets import Dataset, DatasetDict
+from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
 from scipy.stats import spearmanr
+from sentence_transformers import SentenceTransformer
 
 import actsim
 from actsim.data.pairs import load_pairs
 from actsim.integrations.mteb import register
-from actsim.models.locate import DEFAULT_MODEL
+from actsim.models.locate import DEFAULT_MODEL, locate
 from benchmarks.machine import describe, pick_device
 
 ROWS = {"STSBenchmark": ("sts-b", ("test",)), "SICK-R": ("sick", ("train", "validation", "test"))}
@@ -71,6 +73,14 @@ def scored(model: Any, task: Any, cache: Path) -> tuple[float, list[float]]:
         kept.write_text(json.dumps({"score": result.task_results[0].get_score(), "cosines": cosines}))
     content = json.loads(kept.read_text())
     return content["score"], content["cosines"]
+
+
+def own_embedding(device: str) -> Any:
+    """The default model as MTEB runs it: its sentence embedding."""
+    folder = locate(DEFAULT_MODEL).folder
+    model = SentenceTransformerEncoderWrapper(SentenceTransformer(str(folder), device=device))
+    model.mteb_model_meta = mteb.get_model_meta(DEFAULT_MODEL)
+    return model
 
 
 def exact_scores(cache: Path) -> np.ndarray:
