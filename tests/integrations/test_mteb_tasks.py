@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -432,3 +433,17 @@ def test_without_mteb_the_extra_is_named(monkeypatch):
         _ = integration.ActSimSTSB
     done = CliRunner().invoke(command_line, ["mteb", "run"])
     assert done.exit_code == 1 and "pip install 'actsim[mteb]'" in done.stderr
+
+
+def test_the_python_of_the_page_on_mteb_runs(mteb, bert, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "mteb.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(mteb, "get_model", lambda name: bert)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for program in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(program, names)
+    assert list(names["layers"].index.levels[0]) == [1, 2, 3] and not names["layers"].isna().any()
+    assert names["layers"][2, "all"] == names["scores"]["layer_02_spearman"]
+    assert names["layers"][3, "down"] == names["scores"]["layer_03_down_spearman"]
+    assert [task.metadata.name for task in names["mine"].tasks][2:] == ["ActSimSTSB", "ActSimSICKR"]
+    assert "on 250 pairs, layers [2, 3]" in capsys.readouterr().out

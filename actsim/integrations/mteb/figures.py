@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from actsim import __version__
 from actsim.config import Scoring
+from actsim.data.pairs import PairSet
 from actsim.errors import NumericError
 from actsim.integrations.mteb.settings import Settings
 from actsim.models.loading import LoadedModel
@@ -68,7 +69,9 @@ def _kind_figures(gold: Float[np.ndarray, " pairs"], scores: PairScores, measure
         yield f"layer_{layer:02d}_{kind}_n", int(complete_rows(values).sum())
 
 
-def record(loaded: LoadedModel, scoring: Scoring, settings: Settings, band: Band, scores: PairScores) -> dict[str, Any]:
+def record(
+    loaded: LoadedModel, pairs: PairSet, scoring: Scoring, settings: Settings, band: Band, scores: PairScores
+) -> dict[str, Any]:
     """How the figures came about, for the reader of a stored result.
 
     mteb rounds floats to six digits when it stores them, so those of the settings are given as text.
@@ -94,4 +97,5 @@ def record(loaded: LoadedModel, scoring: Scoring, settings: Settings, band: Band
         "n_truncated": int((readouts["truncated_a"] | readouts["truncated_b"]).sum()),
         "settings": {name: repr(value) if isinstance(value, float) else value for name, value in used.items()},
         "notes": list(loaded.notes),
+        "data_sha256": pairs.fingerprint(),
     }
