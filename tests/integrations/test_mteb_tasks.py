@@ -93,9 +93,10 @@ def check_against(run, found: dict) -> None:
     """Every correlation of a run is in ``found``, to 1e-6, but for those that are undefined: these have no key."""
     assert found["main_score"] == found["spearman"] == pytest.approx(run.summary["headline"]["spearman"], abs=1e-6)
     assert found["pearson"] == pytest.approx(run.summary["headline"]["pearson"], abs=1e-6)
-    assert found["n_pairs"] == run.summary["n_pairs"]
+    assert (found["n_pairs"], found["n"]) == (run.summary["n_pairs"], run.summary["headline"]["n"])
     for row in run.summary["layers"]:
         assert found[f"layer_{row['layer']:02d}_spearman"] == pytest.approx(row["spearman"], abs=1e-6)
+        assert found[f"layer_{row['layer']:02d}_n"] == row["n"]
     for row in run.summary["kinds"]:
         key = f"layer_{row['layer']:02d}_{row['kind']}"
         figure = found.get(f"{key}_spearman")
@@ -195,7 +196,7 @@ def test_results_survive_storage_with_all_keys(mteb, bert, pairs_file, tmp_path)
     result.to_disk(tmp_path / "result.json")
     again = TaskResult.from_disk(tmp_path / "result.json")
     (before,), (after,) = result.scores["all"], again.scores["all"]
-    assert set(before) == set(after) and len([key for key in after if key.startswith("layer_")]) == 3 + 2 * 3 * 6
+    assert set(before) == set(after) and len([key for key in after if key.startswith("layer_")]) == 2 * 3 * (1 + 6)
     for key, value in before.items():
         assert type(after[key]) is type(value)
         assert after[key] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value)
@@ -329,7 +330,7 @@ def test_a_bfloat16_model_is_scored_in_its_type(mteb, pairs_file, tmp_path):
 
 def test_without_any_difference_between_pairs_there_is_no_main_score(mteb, bert):
     rows = [("the dog runs", "the dog runs", float(score)) for score in range(4)]
-    with pytest.raises(NumericError, match="the 4 pairs all have the same score in layers deep"):
+    with pytest.raises(NumericError, match="no correlation of the 4 pairs is defined in layers deep"):
         figures_of(mteb, bert, preloaded(integration.ActSimSTSB(), rows))
 
 
