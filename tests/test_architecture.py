@@ -42,7 +42,8 @@ EXCEPTED = {"actsim/core/scoring/compiler.py": ("pathlib",)}
 
 CONFINED = {
     "triton": ("actsim/core/scoring/kernels.py",),
-    "mteb": ("actsim/integrations/",),
+    "mteb": ("actsim/integrations/mteb/",),
+    "sentence_transformers": ("actsim/integrations/mteb/",),
     "lm_eval": ("actsim/integrations/",),
     "ray": ("actsim/integrations/",),
     "click": ("cli/",),
@@ -179,6 +180,7 @@ PLANTED = {
     "also within it": ("cli/a.py", "from cli.options import model", "never imports cli"),
     "nothing below knows the command line": ("actsim/studies/a.py", "import actsim_cli", "studies imports upwards"),
     "triton stays at home": ("actsim/models/a.py", "import triton", "triton is imported only in"),
+    "mteb stays at home": ("actsim/studies/a.py", "def f():\n    import mteb", "mteb is imported only in"),
     "no screen in the library": ("actsim/studies/a.py", "import click", "click is imported only in cli/"),
     "no broad except": ("actsim/data/a.py", "try:\n    f()\nexcept Exception:\n    g = 1", "catches every exception"),
     "no bare except": ("actsim/data/a.py", "try:\n    f()\nexcept:\n    g = 1", "catches every exception"),
@@ -205,6 +207,7 @@ ALLOWED = {
     "actsim/pipelines/sts.py": "from actsim.core.batch import pad\nfrom actsim.models.loading import load_model",
     "actsim/registry.py": "from actsim.errors import UsageError",
     "actsim/store/a.py": "try:\n    f()\nexcept BaseException:\n    g()\n    raise",
+    "actsim/integrations/mteb/a.py": "import mteb\nfrom actsim.pipelines.sts import prepare",
     "cli/main.py": "import click\nimport actsim\nfrom actsim_cli import options\nfrom .info import info",
     "actsim/data/a.py": "def f():\n" + "    x = 1\n" * 59,
 }
@@ -245,6 +248,10 @@ def test_reports_and_statistics_come_without_torch(package):
 def test_the_core_comes_without_transformers_and_files():
     names = [name for name in modules_of("core") if not name.startswith("actsim.core.scoring.")]
     assert not modules_after_importing(*names) & {"transformers", "datasets", "pandas", "pyarrow", "click"}
+
+
+def test_naming_the_integrations_does_not_import_what_they_are_for():
+    assert not modules_after_importing("actsim.integrations.mteb", "actsim_cli.mteb") & {"mteb", "torch"}
 
 
 def test_the_command_line_starts_without_the_heavy_packages():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -92,9 +93,10 @@ def check_against(run, found: dict) -> None:
     """Every correlation of a run is in ``found``, to 1e-6, but for those that are undefined: these have no key."""
     assert found["main_score"] == found["spearman"] == pytest.approx(run.summary["headline"]["spearman"], abs=1e-6)
     assert found["pearson"] == pytest.approx(run.summary["headline"]["pearson"], abs=1e-6)
-    assert found["n_pairs"] == run.summary["n_pairs"]
+    assert (found["n_pairs"], found["n"]) == (run.summary["n_pairs"], run.summary["headline"]["n"])
     for row in run.summary["layers"]:
         assert found[f"layer_{row['layer']:02d}_spearman"] == pytest.approx(row["spearman"], abs=1e-6)
+        assert found[f"layer_{row['layer']:02d}_n"] == row["n"]
     for row in run.summary["kinds"]:
         key = f"layer_{row['layer']:02d}_{row['kind']}"
         figure = found.get(f"{key}_spearman")
@@ -194,7 +196,7 @@ def test_results_survive_storage_with_all_keys(mteb, bert, pairs_file, tmp_path)
     result.to_disk(tmp_path / "result.json")
     again = TaskResult.from_disk(tmp_path / "result.json")
     (before,), (after,) = result.scores["all"], again.scores["all"]
-    assert set(before) == set(after) and len([key for key in after if key.startswith("layer_")]) == 3 + 2 * 3 * 6
+    assert set(before) == set(after) and len([key for key in after if key.startswith("layer_")]) == 2 * 3 * (1 + 6)
     for key, value in before.items():
         assert type(after[key]) is type(value)
         assert after[key] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value)
@@ -328,7 +330,7 @@ def test_a_bfloat16_model_is_scored_in_its_type(mteb, pairs_file, tmp_path):
 
 def test_without_any_difference_between_pairs_there_is_no_main_score(mteb, bert):
     rows = [("the dog runs", "the dog runs", float(score)) for score in range(4)]
-    with pytest.raises(NumericError, match="the 4 pairs all have the same score in layers deep"):
+    with pytest.raises(NumericError, match="no correlation of the 4 pairs is defined in layers deep"):
         figures_of(mteb, bert, preloaded(integration.ActSimSTSB(), rows))
 
 
@@ -432,3 +434,17 @@ def test_without_mteb_the_extra_is_named(monkeypatch):
         _ = integration.ActSimSTSB
     done = CliRunner().invoke(command_line, ["mteb", "run"])
     assert done.exit_code == 1 and "pip install 'actsim[mteb]'" in done.stderr
+
+
+def test_the_python_of_the_page_on_mteb_runs(mteb, bert, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "mteb.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(mteb, "get_model", lambda name: bert)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for program in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(program, names)
+    assert list(names["layers"].index.levels[0]) == [1, 2, 3] and not names["layers"].isna().any()
+    assert names["layers"][2, "all"] == names["scores"]["layer_02_spearman"]
+    assert names["layers"][3, "down"] == names["scores"]["layer_03_down_spearman"]
+    assert [task.metadata.name for task in names["mine"].tasks][2:] == ["ActSimSTSB", "ActSimSICKR"]
+    assert "on 250 pairs, layers [2, 3]" in capsys.readouterr().out

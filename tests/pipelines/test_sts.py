@@ -18,7 +18,7 @@ from actsim.core.scoring import default_backend
 from actsim.errors import DataError, ModelError, NumericError
 from actsim.models.loading import LoadedModel, wrap_model
 from actsim.pipelines import sts
-from actsim.store import RunStore
+from actsim.store import PairScores, RunStore
 
 COMMON = ["pair", "tokens_a", "tokens_b", "truncated_a", "truncated_b", "readout_a", "readout_b"]
 EVERYTHING = ("cosine", "ruzicka", "jaccard", "overlap")
@@ -149,6 +149,23 @@ def test_out_of_memory_halves_the_budget_once_said_and_changes_no_score(tmp_path
     for name in ("cosine", "readout_a", "embedding"):
         want, got = (np.array(table[name].to_pylist(), dtype=float) for table in (whole, halved))
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_scores_held_in_memory_are_those_of_a_store(tmp_path, monkeypatch):
+    loaded, pairs = tiny_models.loaded("llama"), tiny_pairs.pair_set()
+    job = sts.prepare(loaded, pairs, Scoring("nll", batch_tokens=20, measures=EVERYTHING))
+    with open_store(tmp_path / "run", job, pairs) as store:
+        sts.evaluate_pairs(job, store)
+        stored = PairScores(store.read_parts(), tuple(job.groups), job.scoring.measures)
+    done: list[int] = []
+    held = sts.score_pairs(job, progress=done.append)
+    assert sum(done) == len(pairs) and len(done) == sum(map(len, job.parts)) > 1
+    for measure in EVERYTHING:
+        np.testing.assert_array_equal(held.scores(measure), stored.scores(measure))
+    assert held.readouts().equals(stored.readouts())
+    limit_memory(monkeypatch, 2 * max(max(map(len, sides)) for sides in job.tokens))
+    whole = sts.prepare(loaded, pairs, Scoring("nll", batch_tokens=1000, measures=EVERYTHING))
+    np.testing.assert_allclose(sts.score_pairs(whole).scores("cosine"), held.scores("cosine"), rtol=1e-5, atol=1e-6)
 
 
 def test_a_pair_that_does_not_fit_alone_is_an_error_that_names_it(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from actsim import __version__
 from actsim.config import Scoring
+from actsim.data.pairs import PairSet
 from actsim.errors import NumericError
 from actsim.integrations.mteb.settings import Settings
 from actsim.models.loading import LoadedModel
@@ -20,8 +21,6 @@ from actsim.store.parts import WHOLE_LAYER
 
 MAIN_SCORE = "spearman"
 
-Figure = tuple[str, float]
-
 
 def figures(
     gold: Float[np.ndarray, " pairs"], scores: PairScores, band: Band, measure: str, *, kinds: bool
@@ -29,46 +28,45 @@ def figures(
     """The correlations with the gold scores under flat keys, each a float; JSON-safe.
 
     ``spearman`` and ``pearson`` are those of the band's mean score, ``layer_05_spearman`` is that of layer 5, and with
-    ``kinds`` ``layer_05_q_spearman`` that of its maps of kind q alone, over the ``layer_05_q_n`` pairs that have such a
-    score. A correlation that is undefined has no key; ``n_undefined`` counts them.
+    ``kinds`` ``layer_05_q_spearman`` that of its maps of kind q alone. ``n``, ``layer_05_n`` and ``layer_05_q_n`` are
+    the numbers of pairs that have such a score. An undefined correlation has no key; ``n_undefined`` counts these.
 
     Raises:
         NumericError: the band's own correlation is undefined.
     """
-    layers = scores.layer_scores(measure)
-    headline = band.average(layers.to_numpy())
+    headline = band.average(scores.layer_scores(measure).to_numpy())
     main = spearman(headline, gold)
     if np.isnan(main):
         raise NumericError(
-            f"the {len(gold)} pairs all have the same score in layers {band.name}: no correlation is defined; "
-            "choose other layers, or check the model."
+            f"no correlation of the {len(gold)} pairs is defined in layers {band.name}: their scores are all the same, "
+            "or there are none; choose other layers, or check the model."
         )
-    rest = dict(_layer_figures(gold, layers.to_numpy()))
-    if kinds:
-        rest |= dict(_kind_figures(gold, scores, measure))
-    defined = {name: value for name, value in rest.items() if not np.isnan(value)}
-    return {
-        MAIN_SCORE: main,
-        "pearson": pearson(headline, gold),
-        "n_pairs": len(gold),
-        "n_undefined": len(rest) - len(defined),
-        **defined,
-    }
+    found: dict[str, Any] = {MAIN_SCORE: main, "pearson": pearson(headline, gold), "n": _defined(headline)}
+    undefined = 0
+    for label, values in _columns(scores, measure, kinds):
+        rho = spearman(values, gold)
+        undefined += np.isnan(rho)
+        found |= {} if np.isnan(rho) else {f"{label}_{MAIN_SCORE}": rho}
+        found[f"{label}_n"] = _defined(values)
+    return {**found, "n_pairs": len(gold), "n_undefined": int(undefined)}
 
 
-def _layer_figures(gold: Float[np.ndarray, " pairs"], layers: Float[np.ndarray, "pairs layers"]) -> Iterator[Figure]:
-    for layer, values in enumerate(layers.T, start=1):
-        yield f"layer_{layer:02d}_spearman", spearman(values, gold)
+def _columns(scores: PairScores, measure: str, kinds: bool) -> Iterator[tuple[str, Float[np.ndarray, " pairs"]]]:
+    """The scores of every layer, and with ``kinds`` of every kind of map in it, with the beginning of their keys."""
+    for (layer, kind), values in zip(scores.groups, scores.scores(measure).T, strict=True):
+        if kind == WHOLE_LAYER:
+            yield f"layer_{layer:02d}", values
+        elif kinds:
+            yield f"layer_{layer:02d}_{kind}", values
 
 
-def _kind_figures(gold: Float[np.ndarray, " pairs"], scores: PairScores, measure: str) -> Iterator[Figure]:
-    groups = [group for group in scores.groups if group[1] != WHOLE_LAYER]
-    for (layer, kind), values in zip(groups, scores.kind_scores(measure).to_numpy().T, strict=True):
-        yield f"layer_{layer:02d}_{kind}_spearman", spearman(values, gold)
-        yield f"layer_{layer:02d}_{kind}_n", int(complete_rows(values).sum())
+def _defined(values: Float[np.ndarray, " pairs"]) -> int:
+    return int(complete_rows(values).sum())
 
 
-def record(loaded: LoadedModel, scoring: Scoring, settings: Settings, band: Band, scores: PairScores) -> dict[str, Any]:
+def record(
+    loaded: LoadedModel, pairs: PairSet, scoring: Scoring, settings: Settings, band: Band, scores: PairScores
+) -> dict[str, Any]:
     """How the figures came about, for the reader of a stored result.
 
     mteb rounds floats to six digits when it stores them, so those of the settings are given as text.
@@ -94,4 +92,5 @@ def record(loaded: LoadedModel, scoring: Scoring, settings: Settings, band: Band
         "n_truncated": int((readouts["truncated_a"] | readouts["truncated_b"]).sum()),
         "settings": {name: repr(value) if isinstance(value, float) else value for name, value in used.items()},
         "notes": list(loaded.notes),
+        "data_sha256": pairs.fingerprint(),
     }

@@ -118,7 +118,7 @@ class PairTask(AbsTaskSTS):
             with tqdm(total=len(pairs), desc=self.metadata.name, unit="pair", disable=hidden) as bar:
                 scores = score_pairs(prepare(loaded, pairs, scoring), progress=bar.update)
             found = figures(pairs.gold, scores, band, settings.measure, kinds=settings.kinds)
-            found |= record(loaded, scoring, settings, band, scores)
+            found |= record(loaded, pairs, scoring, settings, band, scores)
         if prediction_folder is not None:
             layers = scores.layer_scores(settings.measure)
             predictions = {str(layer): values.tolist() for layer, values in layers.items()}
