@@ -114,9 +114,10 @@ def measure(options: argparse.Namespace, cache: Path) -> list[dict[str, Any]]:
     exact = exact_scores(cache)
     bands = {"last": exact[:, -1], "deep": exact[:, exact.shape[1] // 2 :].mean(axis=1), "all": exact.mean(axis=1)}
     register()
-    own = mteb.get_model(DEFAULT_MODEL, device=options.device)
-    rows = [
-        {"kind": "own embedding", "entries": own.mteb_model_meta.embed_dim, "ms": 1e3 * seconds_per_text(own, texts)}
+    own = own_embedding(options.device)
+    entries = own.encode([{"text": texts[:1]}], **TASK).shape[1]
+    rows: list[dict[str, Any]] = [
+        {"kind": "own embedding", "entries": entries, "ms": 1e3 * seconds_per_text(own, texts)}
     ]
     rows[0] |= {name: scored(own, task, cache)[0] for name, task in tasks.items()}
     print(json.dumps(rows[0]), flush=True)
