@@ -14,8 +14,7 @@ Examples:
   actsim mteb run -m sentence-transformers/all-MiniLM-L6-v2 -t ActSimSTSB
   actsim mteb run -m intfloat/e5-small -t ActSimSICKR --eval-splits test
   actsim mteb run -m actsim/all-MiniLM-L6-v2 -t STSBenchmark
-  actsim mteb --set kind=sketch --set layers=last run -m actsim/intfloat/e5-small
-      -t STSBenchmark
+  actsim mteb --set kind=sketch run -m actsim/my-encoder -t STSBenchmark
   actsim mteb run --help
 """
 

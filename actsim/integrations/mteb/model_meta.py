@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from importlib import metadata
 from typing import Any
 
 from mteb.models import ModelMeta
 from mteb.models.model_implementations import MODEL_REGISTRY
 from mteb.models.model_meta import ScoringFunction
 
-import actsim
+
 from actsim.config import Encoding
 from actsim.models.loading import weights_identity
 from actsim.models.locate import DEFAULT_MODEL
@@ -132,5 +133,5 @@ def revision_of(weights: str, settings: Mapping[str, Any]) -> str:
         settings: as ``checked`` gives them; those of an Encoding are filled up with its defaults.
     """
     encoding = asdict(Encoding(**part(settings, ENCODING_SETTINGS)))
-    made_of = {"weights": weights, "version": actsim.__version__, "dtype": "float32", **settings, **encoding}
+    made_of = {"weights": weights, "version": metadata.version("actsim"), "dtype": "float32", **settings, **encoding}
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:40]
