@@ -13,7 +13,6 @@ from mteb.models import ModelMeta
 from mteb.models.model_implementations import MODEL_REGISTRY
 from mteb.models.model_meta import ScoringFunction
 
-
 from actsim.config import Encoding
 from actsim.models.loading import weights_identity
 from actsim.models.locate import DEFAULT_MODEL
