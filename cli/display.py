@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,9 @@ LOG = logging.getLogger("actsim")
 
 PAIR_STAGES = ("scoring", "summing up")
 """What goes on while there are pairs left, and after the last one."""
+
+SILENCE = 30.0
+"""Seconds between two remarks about progress where no bar is drawn."""
 
 
 class Interrupted(ActsimError):
@@ -154,6 +158,7 @@ class PairProgress:
         self._unit, self._stages = unit, stages
         self._task: TaskID | None = None
         self._begun = (0, 0.0)
+        self._said = 0.0
         self._last: tuple[int, int] | None = None
 
     def __call__(self, done: int, total: int) -> None:
@@ -164,15 +169,26 @@ class PairProgress:
         if self._bar is not None and self._task is not None:
             description = self._stages[0] if done < total else self._stages[1]
             self._bar.update(self._task, completed=done, description=description, rate=self._rate(done))
+        elif done < total and time.monotonic() - self._said >= SILENCE:
+            self._remark(done, total)
 
     def _begin(self, done: int, total: int) -> None:
         if done:
             self._screen.say(f"{done} of {total} pairs are scored already")
         self._begun = (done, time.monotonic())
+        self._said = self._begun[1]
         if self._bar is not None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task(self._stages[0], total=total, completed=done, rate="")
+
+    def _remark(self, done: int, total: int) -> None:
+        """One line about how far it is, for logs and pipes."""
+        before, start = self._begun
+        self._said = time.monotonic()
+        left = (total - done) * (self._said - start) / (done - before) if done > before else None
+        tail = f", about {timedelta(seconds=round(left))} left" if left is not None else ""
+        self._screen.say(f"{self._stages[0]}: {done} of {total} {self._unit}{tail}")
 
     def _rate(self, done: int) -> str:
         """Units per second since the run was begun; those that were there already do not count."""

@@ -67,6 +67,16 @@ def test_the_rate_does_not_count_what_was_there_before(monkeypatch):
     assert rates == ["", "1.5 pairs/s"]
 
 
+def test_without_a_bar_a_long_run_tells_how_far_it_is(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr("actsim_cli.display.time.monotonic", lambda: now[0])
+    progress = PairProgress(Screen(as_json=False, quiet=False), None)
+    for seconds, done in ((0, 0), (20, 10), (31, 20), (50, 30), (90, 100)):
+        now[0] = 100.0 + seconds
+        progress(done, 100)
+    assert capsys.readouterr().err.splitlines() == ["scoring: 20 of 100 pairs, about 0:02:04 left"]
+
+
 def test_log_lines_are_single_and_follow_the_verbosity(capsys):
     for verbosity, shown in ((0, ["warning"]), (1, ["info", "warning"]), (2, ["debug", "info", "warning"])):
         set_up_logging(verbosity)
