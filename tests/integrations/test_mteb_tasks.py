@@ -440,7 +440,8 @@ def test_without_mteb_the_extra_is_named(monkeypatch):
 
 def test_the_python_of_the_page_on_mteb_runs(mteb, bert, tmp_path, monkeypatch, capsys):
     text = (Path(__file__).resolve().parents[2] / "docs" / "mteb.md").read_text(encoding="utf-8")
-    monkeypatch.setattr(mteb, "get_model", lambda name: bert)
+    ours = mteb.get_model
+    monkeypatch.setattr(mteb, "get_model", lambda name, **given: ours(name, **given) if "actsim/" in name else bert)
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     for program in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
@@ -449,4 +450,5 @@ def test_the_python_of_the_page_on_mteb_runs(mteb, bert, tmp_path, monkeypatch, 
     assert names["layers"][2, "all"] == names["scores"]["layer_02_spearman"]
     assert names["layers"][3, "down"] == names["scores"]["layer_03_down_spearman"]
     assert [task.metadata.name for task in names["mine"].tasks][2:] == ["ActSimSTSB", "ActSimSICKR"]
+    assert names["model"].mteb_model_meta.embed_dim == names["model"].encoder.width > 384
     assert "on 250 pairs, layers [2, 3]" in capsys.readouterr().out
