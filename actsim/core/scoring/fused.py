@@ -26,7 +26,7 @@ from actsim.errors import UsageError
 
 LOG = logging.getLogger("actsim")
 
-__all__ = ["is_available", "neuron_sums", "pair_moments", "pair_neurons", "top_sets"]
+__all__ = ["gram", "is_available", "neuron_sums", "pair_moments", "pair_neurons", "top_sets"]
 
 SOURCE = "fused.cpp"
 
@@ -100,6 +100,22 @@ def pair_moments(
             sums[:, of_a], sums[:, of_b] = by_sentence[left, kind], by_sentence[right, kind]
             sums[:, of_both] = by_pair[:, kind]
     return sums
+
+
+def gram(trace: Trace, pattern: Pattern) -> Float[Tensor, "sentences sentences"]:
+    """Σ P_a P_b of every two sentences at one map, float64: the moments of all pairs, each once.
+
+    A block's patterns are in the cache when they are multiplied, and padding is not computed: for short sentences this
+    takes half the time of a matrix product per tile, for long ones as much.
+
+    Raises:
+        UsageError: the trace does not lie on a CPU, or there is no compiler.
+    """
+    left, right = torch.triu_indices(trace.sentences, trace.sentences)
+    moments = pair_moments(trace, torch.stack([left, right], dim=1), pattern, Needs(products=True))
+    products = torch.zeros((trace.sentences, trace.sentences), dtype=torch.float64)
+    products[left, right] = products[right, left] = moments[:, MOMENTS.index("dot")]
+    return products
 
 
 def _sums(

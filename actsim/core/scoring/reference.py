@@ -46,6 +46,12 @@ def pair_moments(
     return sums
 
 
+def gram(trace: Trace, pattern: Pattern) -> Float[Tensor, "sentences sentences"]:
+    """Σ P_a P_b of every two sentences at one map, float64."""
+    values = torch.stack([pattern_of(trace, sentence, pattern) for sentence in range(trace.sentences)]).double()
+    return torch.einsum("aij,bij->ab", values, values).cpu()
+
+
 def neuron_sums(
     trace: Trace, pattern: Pattern
 ) -> tuple[Float[Tensor, "sentences d_out"], Float[Tensor, "sentences d_in"]]:

@@ -84,6 +84,21 @@ def pair_moments(
     return total + to_float64(sums)
 
 
+def gram(trace: Trace, pattern: Pattern) -> Float[Tensor, "sentences sentences"]:
+    """Σ P_a P_b of every two sentences at one map, float64: a tile, seen as [sentences, parameters], times itself.
+
+    Sums within a tile are float32 (float64 for a float64 model), sums over tiles float64.
+    """
+    total = torch.zeros((trace.sentences, trace.sentences), dtype=torch.float64)
+    sums = torch.zeros(total.shape, dtype=widest_float(trace.device), device=trace.device)
+    for tile in tiles(trace, pattern):
+        flat = tile.values.flatten(1)
+        sums += flat @ flat.T
+        carry(sums, total)
+    total += to_float64(sums)
+    return (total + total.T) / 2
+
+
 def members(tile: Tile, sets: ActivatedSets) -> Tensor:
     """Membership of the tile's parameters in each sentence's activated set, [sentences, parameters]."""
     values = tile.values.flatten(1)
