@@ -167,6 +167,21 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
     return batches
 
 
+def plan_sequences(sequences: Sequence[Tokens], batch_tokens: int) -> list[tuple[int, ...]]:
+    """Positions of the sequences in batches of at most ``batch_tokens`` padded tokens (one at least), short ones first.
+
+    Which sequences share a batch depends on their tokens alone, not on their order.
+    """
+    batches: list[tuple[int, ...]] = []
+    taken: list[int] = []
+    for position in sorted(range(len(sequences)), key=lambda position: (len(sequences[position]), sequences[position])):
+        if taken and (len(taken) + 1) * len(sequences[position]) > batch_tokens:
+            batches.append(tuple(taken))
+            taken = []
+        taken.append(position)
+    return [*batches, tuple(taken)] if taken else batches
+
+
 def padded_tokens(batch: PairBatch) -> int:
     """Tokens that the model computes, padding included."""
     lengths = [len(sentence) for sentence in batch.sentences]

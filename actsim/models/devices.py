@@ -81,3 +81,12 @@ def _count(kind: str) -> int:
     if kind == "mps":
         return int(torch.backends.mps.is_available())
     return 1
+
+
+OUT_OF_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator")
+"""How torch words it where it has no error type of its own for that: on mps and on a CPU."""
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device's memory did not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)

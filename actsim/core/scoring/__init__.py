@@ -10,6 +10,7 @@ Functions of a backend (P is a sentence's pattern at one linear map, [d_out, d_i
 - ``pair_moments(trace, pairs, pattern, need, sets)``: the additive moments of each pair, see MOMENTS
 - ``neuron_sums(trace, pattern)``: Σ_j P_ij and Σ_i P_ij of each sentence
 - ``pair_neurons(trace, pairs, pattern)``: the same of P_a ⊙ P_b of each pair
+- ``abs_sum(trace, pattern, total)``: Σ_s |P_s| over the sentences, added to ``total``
 - ``top_sets(traces, pattern, fraction)``: the threshold of each sentence's largest parameters over several maps
 """
 
