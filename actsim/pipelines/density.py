@@ -19,7 +19,8 @@ from actsim.core.passes import consume
 from actsim.core.scoring import Pattern, default_backend
 from actsim.errors import ModelError, UsageError
 from actsim.models.devices import out_of_memory
-from actsim.store.tables import Column, Key
+from actsim.store.densities import ALL_SAMPLES, KEYS, density_columns
+from actsim.store.tables import Key, TableLayout
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,33 +31,11 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("actsim")
 
-ALL_SAMPLES = 0
-"""The fold that stands for all samples together; the folds themselves count from 1."""
-
 BYTES_PER_PARAMETER = 8
 """Two float32 accumulators: of the open fold, and of all."""
 
-KEYS = ("domain", "layer", "fold", "kind")
-
 Progress = Callable[[int], None]
 """Called with the number of samples just finished, a sample once for each pass over it."""
-
-
-def columns(gammas: Sequence[float]) -> tuple[Column, ...]:
-    """The columns of a part: keys, then what the distribution of Ā is over the samples of the fold."""
-    measures = [Column(name, "double", nullable=True) for name in ("gini", "gini_error", "participation")]
-    return (
-        Column("domain", "string"),
-        Column("layer", "int32"),
-        Column("fold", "int32"),
-        Column("kind", "string"),
-        Column("samples", "int32"),
-        Column("parameters", "int64"),
-        Column("mean", "double"),
-        *measures,
-        Column("zeros", "int64"),
-        Column("counts", "list<int64>", width=len(gammas)),
-    )
 
 
 @dataclass(frozen=True)
@@ -101,6 +80,18 @@ class Job:
         return tuple(
             tuple((self.samples[domain].domain, layer, fold, kind) for fold in self.fold_names for kind in kinds[layer])
             for domain, layer in self.parts
+        )
+
+    def layout(self, digest: str) -> TableLayout:
+        """What the parts look like: one for every domain and layer."""
+        rows = self.rows
+        return TableLayout(
+            digest=digest,
+            groups=tuple(self.groups),
+            counts=tuple(map(len, rows)),
+            columns=density_columns(len(self.gammas)),
+            keys=KEYS,
+            rows=rows,
         )
 
     @property
@@ -203,26 +194,6 @@ def plan_passes(job: Job, missing: Sequence[int], memory: int) -> Plan:
     return Plan(tuple(passes), max((accumulator_bytes(job, group) for _, group in passes), default=0))
 
 
-def run_passes(job: Job, plan: Plan, store: RunStore, *, progress: Progress | None = None) -> None:
-    """Do what the plan says, and store a part for every layer of a pass when it is through.
-
-    Raises:
-        NumericError: a sum is not finite, or a read-out says nothing; names the sample.
-        ModelError: a single sample does not fit into memory.
-    """
-    if not plan.passes:
-        return
-    runner = Runner(job)
-    store.update_manifest(scorer=runner.scorer)
-    numbers = {place: number for number, place in enumerate(job.parts)}
-    for domain, layers in plan.passes:
-        found = runner.profile(domain, layers, progress)
-        for layer in layers:
-            store.write_part(numbers[domain, layer], _table(job, domain, layer, found))
-        if runner.budget < job.scoring.batch_tokens:
-            store.update_manifest(batch_tokens_within_memory=runner.budget)
-
-
 Profiles = dict[int, dict[int, dict[str, Histogram]]]
 """Fold -> layer -> kind -> distribution of Ā."""
 
@@ -234,44 +205,41 @@ class Runner:
     the domain go through again: numbers do not depend on the budget beyond rounding.
 
     Attributes:
+        job: what is done.
         scorer: name of the scoring backend.
         budget: padded tokens per batch.
     """
 
     def __init__(self, job: Job) -> None:
-        self._job = job
+        self.job = job
         self.scorer = default_backend(job.loaded.scoring_device, job.loaded.dtype)
         self.budget = job.scoring.batch_tokens
         LOG.info("scoring backend: %s", self.scorer)
 
     def profile(self, domain: int, layers: Sequence[int], progress: Progress | None) -> Profiles:
         """The distributions of Ā of some layers over the samples of a domain."""
+        counter = _Counter(progress)
         while True:
-            done = 0
-
-            def count(samples: int) -> None:
-                nonlocal done
-                done += samples
-                if progress is not None:
-                    progress(samples)
-
             try:
-                return self._profile(domain, layers, count)
+                return self._profile(domain, layers, counter)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
-                if self.budget <= min(map(len, self._job.samples[domain].tokens)):
-                    raise ModelError(
-                        f"{self._job.samples[domain].domain}: the memory of {self._job.loaded.device} does not suffice "
-                        "for one sample; lower --max-tokens or --memory, or choose --dtype bfloat16."
-                    ) from error
-            if progress is not None:
-                progress(-done)
-            self.budget //= 2
-            LOG.warning("out of memory on %s: going on with batches of %d tokens", self._job.loaded.device, self.budget)
+                self._halve_budget(domain, error)
+            counter.start_over()
+
+    def _halve_budget(self, domain: int, error: RuntimeError) -> None:
+        samples, device = self.job.samples[domain], self.job.loaded.device
+        if self.budget <= max(map(len, samples.tokens)):
+            raise ModelError(
+                f"{samples.domain}: the memory of {device} does not suffice for one sample; lower --max-tokens or "
+                "--memory, or choose --dtype bfloat16."
+            ) from error
+        self.budget //= 2
+        LOG.warning("out of memory on %s: going on with batches of %d tokens", device, self.budget)
 
     def _profile(self, domain: int, layers: Sequence[int], progress: Progress) -> Profiles:
-        job, samples = self._job, self._job.samples[domain]
+        job, samples = self.job, self.job.samples[domain]
         sums, target = self._accumulators(layers)
         found: Profiles = {}
         for fold, positions in enumerate(folds_of(samples, job.folds), start=1):
@@ -286,44 +254,80 @@ class Runner:
 
     def _accumulators(self, layers: Sequence[int]) -> tuple[MeanPatterns, LoadedModel]:
         """Empty sums for the maps of some layers, and the model with only these maps to be traced."""
-        own = [linear for layer in layers for linear in self._job.maps[layer]]
+        own = [linear for layer in layers for linear in self.job.maps[layer]]
         parameters = {id(linear.parameter) for linear in own}
-        traced = tuple(linear for linear in self._job.loaded.maps if id(linear.parameter) in parameters)
-        scoring = self._job.scoring
+        traced = tuple(linear for linear in self.job.loaded.maps if id(linear.parameter) in parameters)
+        scoring = self.job.scoring
         return (
             MeanPatterns(own, Pattern(scoring.absolute, scoring.weighted), self.scorer),
-            replace(self._job.loaded, maps=traced),
+            replace(self.job.loaded, maps=traced),
         )
 
     def _batches(self, samples: Samples, positions: Sequence[int]) -> Iterator[tuple[Batch, int]]:
         """The samples at some positions, batch by batch, and how many there are in each."""
         tokens = [samples.tokens[position] for position in positions]
-        loaded = self._job.loaded
+        loaded = self.job.loaded
         for batch in plan_sequences(tokens, self.budget):
             labels = [f"{samples.domain} sample {samples.ids[positions[place]]}" for place in batch]
             own = [tokens[place] for place in batch]
             yield pad(own, labels, pad_token=loaded.pad_token, device=loaded.device), len(batch)
 
     def _take(self, target: LoadedModel, batch: Batch, sums: MeanPatterns) -> None:
-        objective = OBJECTIVES[target.family].get(self._job.scoring.objective)
+        objective = OBJECTIVES[target.family].get(self.job.scoring.objective)
         taken: set[int] = set()
         consume(target, batch, objective, lambda: sums.batch(taken))
 
     def seconds(self, plan: Plan) -> float:
-        """An estimate of the time that a plan takes: its first batch is run, and the time goes by tokens."""
+        """An estimate of the time that a plan takes: a batch of middle length is run, and time goes by its tokens."""
         domain, layers = plan.passes[0]
-        samples = self._job.samples[domain]
+        samples = self.job.samples[domain]
         sums, target = self._accumulators(layers)
-        batch, _ = next(self._batches(samples, range(len(samples.tokens))))
+        batches = list(self._batches(samples, range(len(samples.tokens))))
+        batch, _ = batches[len(batches) // 2]
         self._take(target, batch, sums)  # the first one also warms up
-        started = time.perf_counter()
-        self._take(target, batch, sums)
-        per_token = (time.perf_counter() - started) / batch.input_ids.numel()
-        started = time.perf_counter()
-        sums.close_fold(2, self._job.gammas)
-        per_fold = time.perf_counter() - started
-        tokens = sum(len(own) for domain, _ in plan.passes for own in self._job.samples[domain].tokens)
-        return per_token * tokens + per_fold * len(self._job.fold_names) * len(plan.passes)
+        per_token = _seconds(lambda: self._take(target, batch, sums)) / batch.input_ids.numel()
+        per_fold = _seconds(lambda: sums.close_fold(2, self.job.gammas))
+        tokens = sum(len(own) for domain, _ in plan.passes for own in self.job.samples[domain].tokens)
+        return per_token * tokens + per_fold * len(self.job.fold_names) * len(plan.passes)
+
+
+class _Counter:
+    """Passes on how many samples are through, and takes them back where they have to go through again."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress, self._done = progress, 0
+
+    def __call__(self, samples: int) -> None:
+        self._done += samples
+        if self._progress is not None:
+            self._progress(samples)
+
+    def start_over(self) -> None:
+        self(-self._done)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def run_passes(runner: Runner, plan: Plan, store: RunStore, *, progress: Progress | None = None) -> None:
+    """Do what the plan says, and store a part for every layer of a pass when it is through.
+
+    Raises:
+        NumericError: a sum is not finite, or a read-out says nothing; names the sample.
+        ModelError: a single sample does not fit into memory.
+    """
+    job = runner.job
+    numbers = {place: number for number, place in enumerate(job.parts)}
+    store.update_manifest(scorer=runner.scorer)
+    for domain, layers in plan.passes:
+        found = runner.profile(domain, layers, progress)
+        for layer in layers:
+            store.write_part(numbers[domain, layer], _table(job, domain, layer, found))
+        if runner.budget < job.scoring.batch_tokens:
+            store.update_manifest(batch_tokens_within_memory=runner.budget)
 
 
 def _table(job: Job, domain: int, layer: int, found: Profiles) -> pa.Table:
@@ -340,7 +344,7 @@ def _table(job: Job, domain: int, layer: int, found: Profiles) -> pa.Table:
             rows.append(key | _measures(histogram, job.gammas))
     types = {"string": pa.string(), "int32": pa.int32(), "int64": pa.int64(), "double": pa.float64()}
     types["list<int64>"] = pa.list_(pa.int64())
-    schema = pa.schema([(column.name, types[column.type]) for column in columns(job.gammas)])
+    schema = pa.schema([(column.name, types[column.type]) for column in density_columns(len(job.gammas))])
     return pa.Table.from_pylist(rows, schema=schema)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,15 +102,23 @@ def open_run(directory: str | Path) -> Run:
     return Run(table=table, groups=layout.groups, measures=layout.measures, directory=path, manifest=manifest)
 
 
-def open_table(directory: str | Path, study: str, columns: tuple[Column, ...], keys: tuple[str, ...]) -> TableRun:
-    """Open the finished run of ``study`` in ``directory`` and verify its parts, whose columns and keys are given.
+def open_table(
+    directory: str | Path, study: str, columns: Callable[[dict[str, Any]], tuple[Column, ...]], keys: tuple[str, ...]
+) -> TableRun:
+    """Open the finished run of ``study`` in ``directory`` and verify its parts.
+
+    Args:
+        directory: of the run.
+        study: the command it has to be of.
+        columns: what the columns are of a run with a configuration.
+        keys: those that tell rows apart.
 
     Raises:
         UsageError, ResumeError: as ``open_run``.
     """
     path, manifest = _manifest_of(directory, study)
     groups, counts = stored_groups(path, manifest)
-    layout = TableLayout(manifest["digest"], groups, counts, columns, keys)
+    layout = TableLayout(manifest["digest"], groups, counts, columns(manifest["config"]), keys)
     return TableRun(_rows(path, manifest, layout), path, manifest)
 
 

@@ -6,7 +6,8 @@ its rows up to the last valid one. The tiles' sums are added up in float64 and i
 repeated call gives the same bits.
 
 The units' sums are no hot path and are ``tiled``'s, as are sums over sentences and everything for float64 models, which
-Triton does not multiply on every device. Long texts stay here: ``tiled`` would multiply them in float32, many times slower than half precision.
+Triton does not multiply on every device. Long texts stay here: ``tiled`` would multiply them in float32, many times
+slower than half precision.
 """
 
 from __future__ import annotations
