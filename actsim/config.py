@@ -154,6 +154,41 @@ class RunConfig:
         return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class DomainConfig:
+    """Everything that changes the numbers of a run over samples of domains."""
+
+    study: str
+    """The command: density, domains."""
+    samples: dict[str, dict[str, Any]]
+    """Domain -> ``Samples.identity()``, in the order of the run. Ids are left out: the fingerprint covers them."""
+    model: dict[str, Any]
+    """``LoadedModel.identity()``."""
+    scoring: Scoring
+    """Of it objective, pattern and dtype matter."""
+    settings: dict[str, Any]
+    """What the study is given beside."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain, JSON-ready copy; raises ValueError for NaN and infinities, which JSON does not have."""
+        content = {
+            "study": self.study,
+            "domains": list(self.samples),
+            "samples": {
+                domain: {key: value for key, value in identity.items() if key != "ids"}
+                for domain, identity in self.samples.items()
+            },
+            "model": self.model,
+            "scoring": {name: getattr(self.scoring, name) for name in ("objective", "pattern", "dtype")},
+            "settings": self.settings,
+        }
+        return json.loads(json.dumps(content, allow_nan=False))
+
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the canonical JSON form."""
+        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()
+
+
 _ABSENT = object()
 
 

@@ -169,6 +169,21 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
     return batches
 
 
+def plan_sequences(sequences: Sequence[Tokens], batch_tokens: int) -> list[tuple[int, ...]]:
+    """Positions of the sequences in batches of at most ``batch_tokens`` padded tokens (one at least), short ones first.
+
+    Which sequences share a batch depends on their tokens alone, not on their order.
+    """
+    order = by_length(sequences)
+    ends = fill([len(sequences[position]) for position in order], batch_tokens)
+    return [order[first:last] for first, last in pairwise((0, *ends))]
+
+
+def by_length(sequences: Sequence[Tokens]) -> tuple[int, ...]:
+    """Positions of the sequences, short ones first; those of one length in an order that is their tokens' alone."""
+    return tuple(sorted(range(len(sequences)), key=lambda position: (len(sequences[position]), sequences[position])))
+
+
 def padded_tokens(batch: PairBatch) -> int:
     """Tokens that the model computes, padding included."""
     lengths = [len(sentence) for sentence in batch.sentences]
@@ -222,7 +237,7 @@ def fill(lengths: Sequence[int], most_tokens: int) -> tuple[int, ...]:
         if (position + 1 - first) * max(lengths[first : position + 1]) > most_tokens:
             ends.append(position)
             first = position
-    return (*ends, len(lengths))
+    return (*ends, len(lengths)) if lengths else ()
 
 
 def divide(lengths: Sequence[int]) -> tuple[int, ...]:

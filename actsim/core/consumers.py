@@ -59,7 +59,7 @@ class PairMoments:
             products="cosine" in scoring.measures or self._top_fraction is not None,
             minima="ruzicka" in scoring.measures,
         )
-        self._in_layer = _distinct_maps(maps)
+        self._in_layer = distinct_maps(maps)
         self._waiting: dict[int, dict[int, Trace]] = {}
         self._sums = torch.zeros((len(pairs), len(self.groups), len(MOMENTS)), dtype=torch.float64)
 
@@ -238,7 +238,7 @@ def _refuse_without_direction(
         )
 
 
-def _distinct_maps(maps: Sequence[LinearMap]) -> dict[int, list[LinearMap]]:
+def distinct_maps(maps: Sequence[LinearMap]) -> dict[int, list[LinearMap]]:
     """The maps of each layer, the first one only of those that share a parameter: they arrive as one trace."""
     distinct: dict[int, LinearMap] = {}
     for linear in maps:

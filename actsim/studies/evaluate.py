@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +30,7 @@ from actsim.store import PairScores, Run, RunStore, open_run
 from actsim.store.manifest import SUMMARY_NAME
 from actsim.studies import REPORTS
 from actsim.studies.controls import control_scores
+from actsim.studies.record import circumstances
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +39,6 @@ LOG = logging.getLogger("actsim")
 
 SELECTION = "selection"
 """The folder inside of a run in which the pairs of ``select_on`` are scored."""
-
-RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "pandas", "pyarrow")
 
 Progress = Callable[[int, int], None]
 """Called with the number of pairs done and their total."""
@@ -263,20 +259,7 @@ def _pairs_frame(pairs: PairSet, scores: PairScores, keep_text: bool) -> pd.Data
 
 def run_record(loaded: LoadedModel, pairs: PairSet, command: Sequence[str] | None) -> dict[str, Any]:
     """What is kept beside the configuration: changes no number, tells how the run was made."""
-    import torch
-
-    versions = {name: metadata.version(name) for name in RECORDED_PACKAGES}
-    return {
-        "command": list(command) if command else None,
-        "data_source": pairs.source,
-        "rows": list(pairs.rows),
-        "model_source": {key: value for key, value in loaded.source.items() if key != "folder"},
-        "device": loaded.device,
-        "device_map": loaded.device_map,
-        "threads": torch.get_num_threads(),
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
-        "versions": {"python": platform.python_version(), **versions},
-    }
+    return {**circumstances(loaded, command), "data_source": pairs.source, "rows": list(pairs.rows)}
 
 
 def pairs_done(job: Job, stores: Sequence[RunStore]) -> int:

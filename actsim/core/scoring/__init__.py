@@ -11,6 +11,7 @@ Functions of a backend (P is a sentence's pattern at one linear map, [d_out, d_i
 - ``gram(trace, pattern)``: Σ P_a P_b of every two sentences, [sentences, sentences]
 - ``neuron_sums(trace, pattern)``: Σ_j P_ij and Σ_i P_ij of each sentence
 - ``pair_neurons(trace, pairs, pattern)``: the same of P_a ⊙ P_b of each pair
+- ``abs_sum(trace, pattern, total)``: Σ_s |P_s| over the sentences, added to ``total``
 - ``top_sets(traces, pattern, fraction)``: the threshold of each sentence's largest parameters over several maps
 """
 

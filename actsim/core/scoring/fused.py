@@ -2,7 +2,8 @@
 
 The kernel is C++ (``fused.cpp``), compiled at first use, see ``compiler``. It reads every sentence's own rows only, so
 padding costs nothing here, and shares the threads of torch's OpenMP. Products and the sums within a block of a few
-thousand parameters are float32, everything above float64. float64 models are left to ``tiled``, as are the units' sums.
+thousand parameters are float32, everything above float64. float64 models are left to ``tiled``, as are the units' sums
+and the sums over sentences.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from torch import Tensor
 from actsim.core.objectives import widened
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, tiled
 from actsim.core.scoring.compiler import NotCompiled, compiled
-from actsim.core.scoring.tiled import neuron_sums, pair_neurons, top_sets
+from actsim.core.scoring.tiled import abs_sum, neuron_sums, pair_neurons, top_sets
 from actsim.core.trace import Trace
 from actsim.errors import UsageError
 
 LOG = logging.getLogger("actsim")
 
-__all__ = ["gram", "is_available", "neuron_sums", "pair_moments", "pair_neurons", "top_sets"]
+__all__ = ["abs_sum", "gram", "is_available", "neuron_sums", "pair_moments", "pair_neurons", "top_sets"]
 
 SOURCE = "fused.cpp"
 

@@ -68,6 +68,12 @@ def pair_neurons(
     return torch.stack([p.sum(dim=1) for p in common]), torch.stack([p.sum(dim=0) for p in common])
 
 
+def abs_sum(trace: Trace, pattern: Pattern, total: Float[Tensor, "d_out d_in"]) -> None:
+    """Add Σ_s |P_s| over the sentences of the trace to ``total``."""
+    for sentence in range(trace.sentences):
+        total += pattern_of(trace, sentence, pattern).abs()
+
+
 def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list[ActivatedSets]:
     """The ⌈f n⌉ largest of each sentence's n parameters over ``traces``, ties by index; one entry per trace."""
     sentences = traces[0].sentences

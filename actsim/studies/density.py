@@ -1,0 +1,255 @@
+"""From domains to a finished density run: what is missing is accumulated, then summed up and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actsim.config import DomainConfig, Scoring
+from actsim.data.domains import Domain
+from actsim.errors import UsageError
+from actsim.models.costs import estimate_costs
+from actsim.models.devices import free_memory
+from actsim.models.loading import LoadedModel, load_model
+from actsim.models.locate import DEFAULT_MODEL
+from actsim.models.sampling import Samples
+from actsim.pipelines.density import Job, Plan, Runner, accumulator_bytes, plan_passes, prepare, run_passes
+from actsim.pipelines.density_summary import summarise_density
+from actsim.report.density_tables import density_csv
+from actsim.store import RunStore, TableRun, open_table
+from actsim.store.densities import KEYS, STUDY, Densities, density_columns
+from actsim.studies import REPORTS
+from actsim.studies.drawing import Drawing
+from actsim.studies.evaluate import LOG, Progress, pair_counter
+from actsim.studies.record import circumstances
+
+PUBLISHED_GAMMAS = (2e-5, 2e-6)
+"""The paper's threshold for models of 32 layers, as printed and as in its script."""
+
+SWEEP = tuple(float(f"{digit}e{power}") for power in range(-8, -2) for digit in (1, 2, 5))
+"""Thresholds that are counted in every run: what is dense for one read-out is empty for another."""
+
+FREE_SHARE = 0.5
+"""Share of the free memory that accumulators may take where nothing is said; the rest is for activations."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What is counted, and how it is summed up.
+
+    Attributes:
+        gammas: thresholds γ that are shown first; those of SWEEP are counted as well.
+        folds: groups that the samples of a domain are taken apart into for the intervals; 1 for none.
+        level: coverage of the intervals.
+    """
+
+    gammas: tuple[float, ...] = PUBLISHED_GAMMAS
+    folds: int = 8
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Refuse before anything is computed what cannot be summed up."""
+        if not self.gammas:
+            raise UsageError("no threshold given; give --gamma at least once.")
+        for gamma in self.gammas:
+            if not 0 <= gamma < float("inf"):
+                raise UsageError(f"--gamma must be a finite number of at least 0, got {gamma}.")
+        if not 0 < self.level < 1:
+            raise UsageError(f"--level must be between 0 and 1, got {self.level}; 0.95 is usual.")
+
+    @property
+    def all(self) -> tuple[float, ...]:
+        """Every γ that is counted, in increasing order."""
+        return tuple(sorted({*map(float, self.gammas), *SWEEP}))
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run is going to take.
+
+    Attributes:
+        domains: that still have something to be done.
+        samples: samples that go through, one for each pass over it.
+        groups: the most groups of layers, and so passes, that a domain has.
+        accumulators: bytes of the accumulators of the largest group.
+        memory: bytes in all: weights, a batch of the longest samples, accumulators.
+        seconds: by the time that a first batch took.
+    """
+
+    domains: int
+    samples: int
+    groups: int
+    accumulators: int
+    memory: int
+    seconds: float
+
+
+def density(
+    domains: Sequence[str | Domain],
+    model: str | LoadedModel = DEFAULT_MODEL,
+    scoring: Scoring | None = None,
+    *,
+    drawing: Drawing | None = None,
+    thresholds: Thresholds | None = None,
+    memory: int | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    report: bool = True,
+    command: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    announce: Callable[[Outlook], None] | None = None,
+) -> TableRun:
+    """Count how many parameters of each layer the samples of each domain activate, and write it all to a directory.
+
+    A run that was interrupted goes on where it stopped; a finished one is summed up again without a pass.
+
+    Args:
+        domains: names as ``load_domain`` takes them, or domains.
+        model: a hub id, a folder, or a model from ``load_model``.
+        scoring: read-out, pattern and token budget; default ``model.default_scoring()``. Its measures do not matter.
+        drawing: how samples are drawn.
+        thresholds: what is counted.
+        memory: bytes that accumulators may take; default half of what is free.
+        out: the run's directory; default ``reports/density-<model>-<digest>``.
+        fresh: start over where the directory holds a run already, this one or another.
+        report: also write report.html (where actsim[report] is installed), report.md and figures.
+        command: the command line that repeats the run, for its report.
+        progress: told of every batch that is done: samples, and their total.
+        announce: told what is going to be done, before it is.
+
+    Returns:
+        The finished run: ``summary``, ``table`` and its ``directory``.
+
+    Raises:
+        ActsimError: see ``load_domains``, ``load_model``, ``draw_samples``, ``prepare`` and ``RunStore.begin``.
+    """
+    drawing, thresholds = drawing or Drawing(), thresholds or Thresholds()
+    chosen = load_chosen(domains, drawing)
+    loaded = load_model(model) if isinstance(model, str) else model
+    scoring = scoring or loaded.default_scoring()
+    samples = drawing.draw(chosen, loaded)
+    job = prepare(loaded, samples, scoring, thresholds.all, thresholds.folds)
+    config = density_config(job)
+    directory = Path(out) if out is not None else default_directory(config)
+    record = circumstances(loaded, command) | {"sample_ids": {own.domain: list(own.ids) for own in samples}}
+    layout = job.layout(config.digest())
+    with RunStore.begin(directory, config.to_dict(), layout, record=record, fresh=fresh) as store:
+        _accumulate(job, store, memory, progress, announce)
+        store.update_manifest(command=record["command"])
+        densities = Densities(store.read_parts(), tuple(own.domain for own in samples), job.gammas)
+        summary = _summary(job, chosen, densities, thresholds)
+        store.finish(None, summary, _files(summary, store.manifest, report))
+    return open_density(directory)
+
+
+def load_chosen(domains: Sequence[str | Domain], drawing: Drawing) -> list[Domain]:
+    """The domains, those given by name loaded; UsageError where there is none."""
+    if not domains:
+        raise UsageError("no domain given; give --domain NAME at least once, see 'actsim list domains'.")
+    names = [domain for domain in domains if isinstance(domain, str)]
+    by_name = dict(zip(names, drawing.load(names), strict=True)) if names else {}
+    return [by_name[domain] if isinstance(domain, str) else domain for domain in domains]
+
+
+def open_density(directory: str | Path) -> TableRun:
+    """Open the finished density run in ``directory``; raises as ``open_table``."""
+    return open_table(directory, STUDY, lambda config: density_columns(len(config["settings"]["gammas"])), KEYS)
+
+
+def density_config(job: Job) -> DomainConfig:
+    """What the numbers of a run depend on."""
+    return DomainConfig(
+        study=STUDY,
+        samples={own.domain: own.identity() for own in job.samples},
+        model=job.loaded.identity(),
+        scoring=job.scoring,
+        settings={"gammas": list(job.gammas), "folds": job.folds},
+    )
+
+
+def default_directory(config: DomainConfig) -> Path:
+    """``reports/<study>-<model>-<first eight digits of the digest>``, in letters that every file system takes."""
+    model = str(config.model["name"]).rpartition("/")[2]
+    return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.study}-{model}-{config.digest()[:8]}")
+
+
+def _accumulate(
+    job: Job,
+    store: RunStore,
+    memory: int | None,
+    progress: Progress | None,
+    announce: Callable[[Outlook], None] | None,
+) -> None:
+    """Do what the store misses."""
+    missing = store.missing()
+    for line in store.warnings:
+        LOG.warning("%s: %s It is computed again.", store.directory, line)
+    if not missing:
+        return
+    plan = plan_passes(job, missing, memory if memory is not None else _memory_for_accumulators(job))
+    runner = Runner(job)
+    if announce is not None:
+        announce(_outlook(runner, plan))
+    run_passes(runner, plan, store, progress=pair_counter(progress, 0, plan.samples(job)))
+
+
+def _memory_for_accumulators(job: Job) -> int:
+    """Half of what is free, but never less than the largest layer needs: nothing works with less."""
+    free = sum(free_memory(device) for device in job.loaded.devices)
+    largest = max(accumulator_bytes(job, [layer]) for layer in job.maps)
+    return max(int(FREE_SHARE * free), largest)
+
+
+def _outlook(runner: Runner, plan: Plan) -> Outlook:
+    job = runner.job
+    longest = max(len(tokens) for own in job.samples for tokens in own.tokens)
+    _, batch = estimate_costs(job.loaded, job.scoring, longest)
+    groups = [domain for domain, _ in plan.passes]
+    return Outlook(
+        domains=len(set(groups)),
+        samples=plan.samples(job),
+        groups=max(groups.count(domain) for domain in groups),
+        accumulators=plan.accumulators,
+        memory=batch.total + plan.accumulators,
+        seconds=runner.seconds(plan),
+    )
+
+
+def _summary(job: Job, chosen: Sequence[Domain], densities: Densities, thresholds: Thresholds) -> dict[str, Any]:
+    """The summary of a run out of its rows."""
+    return {
+        "study": STUDY,
+        "model": job.loaded.identity(),
+        "n_layers": job.loaded.n_layers,
+        "objective": job.scoring.objective,
+        "pattern": job.scoring.pattern,
+        "domains": [_described(domain, own) for domain, own in zip(chosen, job.samples, strict=True)],
+        **summarise_density(
+            densities,
+            headline=[float(gamma) for gamma in thresholds.gammas],
+            running_text=[domain.name for domain in chosen if domain.packed],
+            level=thresholds.level,
+        ),
+        "notes": list(job.loaded.notes),
+    }
+
+
+def _described(domain: Domain, samples: Samples) -> dict[str, Any]:
+    return {
+        "name": domain.name,
+        "samples": len(samples),
+        "tokens": sum(map(len, samples.tokens)),
+        "truncated": samples.truncated,
+        "running_text": domain.packed,
+        "split": domain.split,
+        "shots": domain.shots,
+        "seed": samples.seed,
+        "max_tokens": samples.max_tokens,
+    }
+
+
+def _files(summary: dict[str, Any], manifest: dict[str, Any], report: bool) -> dict[str, bytes]:
+    return {"density.csv": density_csv(summary).encode()}
