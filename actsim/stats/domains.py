@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 
 from actsim.errors import UsageError
 
@@ -126,3 +128,19 @@ def _paired(cosines: np.ndarray, groups: np.ndarray, labels: np.ndarray) -> np.n
     that the gap grows with it."""
     found = cosines[:, groups, labels[..., 0::2], labels[..., 1::2]]
     return found.sum(axis=(-2, -1)).reshape(len(cosines), -1)
+
+
+def cluster_order(matrix: Float[np.ndarray, "domains domains"]) -> list[int]:
+    """Positions of the domains so that similar ones stand together.
+
+    The leaves of the tree of average linkage with the distance max s - s, s being the similarities of different
+    domains, neighbours as close as the tree allows. Source: ``scipy.cluster.hierarchy``.
+    """
+    domains = len(matrix)
+    if domains < 3:
+        return list(range(domains))
+    cells = np.triu_indices(domains, 1)
+    distance = np.zeros_like(matrix)
+    distance[cells] = matrix[cells].max() - matrix[cells]
+    tree = linkage(squareform(distance + distance.T), method="average", optimal_ordering=True)
+    return leaves_list(tree).tolist()

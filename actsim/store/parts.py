@@ -282,10 +282,9 @@ def _finite(table: pa.Table, name: str, width: int) -> Any:
     import pyarrow.compute as pc
 
     column = table[name]
-    values = pa.concat_arrays(column.chunks)
-    is_list = pa.types.is_list(values.type)
-    if is_list:
-        values = values.flatten()
+    whole = pa.concat_arrays(column.chunks)
+    is_list = pa.types.is_list(whole.type)
+    values = whole.flatten() if is_list else whole
     if not pa.types.is_floating(values.type):
         return column
     nan_allowed = is_list or name in _NULLABLE
@@ -294,11 +293,19 @@ def _finite(table: pa.Table, name: str, width: int) -> Any:
     if position >= 0:
         pair = table["pair"][position // width].as_py()
         raise NumericError(f"pair {pair}, column {name}: {values[position].as_py()} is not a finite number.")
+    return nan_as_null(whole, width if is_list else None)
+
+
+def nan_as_null(column: pa.Array, width: int | None) -> pa.Array:
+    """Doubles, or lists of ``width`` doubles each, with NaN as null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = column if width is None else column.flatten()
     values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    if is_list:
-        offsets = pa.array(range(0, len(column) * width + 1, width), pa.int32())
-        return pa.ListArray.from_arrays(offsets, values)
-    return values
+    if width is None:
+        return values
+    return pa.ListArray.from_arrays(pa.array(range(0, len(column) * width + 1, width), pa.int32()), values)
 
 
 def scan_parts(directory: Path, layout: Layout) -> tuple[dict[int, pa.Table], list[tuple[Path, str]]]:

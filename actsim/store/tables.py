@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actsim.errors import NumericError
-from actsim.store.parts import Layout, type_name
+from actsim.store.parts import Layout, nan_as_null, type_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,7 +102,7 @@ class TableLayout(Layout):
                         "number; use --dtype float32."
                     )
                 if column.nullable:
-                    values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+                    values = nan_as_null(values, column.width)
             columns.append(values)
         return pa.table(columns, names=[column.name for column in self.columns])
 
