@@ -35,6 +35,13 @@ TEMPLATES = {
 DEFAULT_TOP_FRACTION = 0.01
 DEFAULT_BATCH_TOKENS = 1024
 
+DEFAULT_SAMPLES = 64
+DEFAULT_SAMPLE_TOKENS = 256
+PUBLISHED_GAMMAS = (2e-5, 2e-6)
+"""The paper's threshold for models of 32 layers, as it is printed and as its script has it."""
+DEFAULT_FOLDS = 8
+"""Groups that the samples of a domain are taken apart into for intervals."""
+
 
 @dataclass(frozen=True)
 class Scoring:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +31,24 @@ class Interrupted(ActsimError):
     """Ctrl-C: says what is kept."""
 
     exit_code = 130
+
+
+@contextmanager
+def keeping(directory: Path, fresh: bool) -> Iterator[None]:
+    """While a run in ``directory`` goes on: Ctrl-C says where it is kept and how it goes on.
+
+    Raises:
+        Interrupted: on Ctrl-C once there is a run.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        from actsim.store.manifest import MANIFEST_NAME
+
+        if not (directory / MANIFEST_NAME).exists():
+            raise
+        again = "the same command without --fresh" if fresh else "the same command"
+        raise Interrupted(f"interrupted; the run is kept in {directory}, and {again} goes on with it.") from None
 
 
 class StderrHandler(logging.Handler):
@@ -167,7 +186,7 @@ class PairProgress:
 
     def _begin(self, done: int, total: int) -> None:
         if done:
-            self._screen.say(f"{done} of {total} pairs are scored already")
+            self._screen.say(f"{done} of {total} {self._unit} are scored already")
         self._begun = (done, time.monotonic())
         if self._bar is not None:
             if self._task is not None:

@@ -16,6 +16,7 @@ from actsim import __version__
 from actsim.errors import ActsimError
 
 from .compare import compare_command
+from .density import density_command
 from .display import LOG, Interrupted, print_failure
 from .evaluate import evaluate_command
 from .info import info_command
@@ -129,7 +130,15 @@ def actsim(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (evaluate_command, report_command, compare_command, score_command, info_command, list_command):
+for command in (
+    evaluate_command,
+    report_command,
+    compare_command,
+    density_command,
+    score_command,
+    info_command,
+    list_command,
+):
     actsim.add_command(command)
 
 

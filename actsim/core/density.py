@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -114,7 +113,7 @@ class Histogram:
     squares: float
 
     @classmethod
-    def of(cls, values: Tensor, thresholds: Sequence[float]) -> Self:
+    def of(cls, values: Tensor, thresholds: Sequence[float]) -> Histogram:
         """The histogram of non-negative finite values of any shape.
 
         The cell of a value is its log-bin plus the number of thresholds below it: both grow with the value, so that no

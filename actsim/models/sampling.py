@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from actsim.config import DEFAULT_SAMPLE_TOKENS, DEFAULT_SAMPLES
 from actsim.core.batch import Tokens
 from actsim.errors import DataError, ModelError, UsageError
 from actsim.models.tokenise import in_control_order
@@ -18,8 +19,6 @@ from actsim.models.tokenizer import resolve_max_tokens
 if TYPE_CHECKING:
     from actsim.models.loading import LoadedModel
 
-DEFAULT_SAMPLES = 64
-DEFAULT_SAMPLE_TOKENS = 256
 SEPARATOR = "\n"
 """What stands behind every text of running text that is packed."""
 

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from actsim.config import DomainConfig, Scoring
+from actsim.config import DEFAULT_FOLDS, PUBLISHED_GAMMAS, DomainConfig, Scoring
 from actsim.data.domains import Domain
 from actsim.errors import UsageError
 from actsim.models.costs import estimate_costs
 from actsim.models.devices import free_memory
-from actsim.models.loading import LoadedModel, load_model
-from actsim.models.locate import DEFAULT_MODEL
+from actsim.models.loading import LoadedModel
 from actsim.models.sampling import Samples
 from actsim.pipelines.density import Job, Plan, Runner, accumulator_bytes, plan_passes, prepare, run_passes
 from actsim.pipelines.density_summary import summarise_density
 from actsim.report.density_tables import density_csv
 from actsim.store import RunStore, TableRun, open_table
 from actsim.store.densities import KEYS, STUDY, Densities, density_columns
-from actsim.studies import REPORTS
-from actsim.studies.drawing import Drawing
+from actsim.studies.drawing import Drawing, default_directory
 from actsim.studies.evaluate import LOG, Progress, pair_counter
 from actsim.studies.record import circumstances
-
-PUBLISHED_GAMMAS = (2e-5, 2e-6)
-"""The paper's threshold for models of 32 layers, as printed and as in its script."""
 
 SWEEP = tuple(float(f"{digit}e{power}") for power in range(-8, -2) for digit in (1, 2, 5))
 """Thresholds that are counted in every run: what is dense for one read-out is empty for another."""
@@ -47,7 +42,7 @@ class Thresholds:
     """
 
     gammas: tuple[float, ...] = PUBLISHED_GAMMAS
-    folds: int = 8
+    folds: int = DEFAULT_FOLDS
     level: float = 0.95
 
     def __post_init__(self) -> None:
@@ -87,16 +82,68 @@ class Outlook:
     seconds: float
 
 
-def density(
-    domains: Sequence[str | Domain],
-    model: str | LoadedModel = DEFAULT_MODEL,
+@dataclass(frozen=True)
+class Request:
+    """A density run that may be begun: everything about it is decided.
+
+    Attributes:
+        chosen: the domains.
+        job: model, scoring and samples.
+        thresholds: what is counted.
+    """
+
+    chosen: tuple[Domain, ...]
+    job: Job
+    thresholds: Thresholds
+
+    @cached_property
+    def config(self) -> DomainConfig:
+        """What the numbers depend on."""
+        return DomainConfig(
+            study=STUDY,
+            samples={own.domain: own.identity() for own in self.job.samples},
+            model=self.job.loaded.identity(),
+            scoring=self.job.scoring,
+            settings={"gammas": list(self.job.gammas), "folds": self.job.folds},
+        )
+
+    @property
+    def default_directory(self) -> Path:
+        """``reports/density-<model>-<first eight digits of the digest>``."""
+        return default_directory(self.config)
+
+
+def request_density(
+    domains: Sequence[Domain],
+    loaded: LoadedModel,
     scoring: Scoring | None = None,
-    *,
     drawing: Drawing | None = None,
     thresholds: Thresholds | None = None,
-    memory: int | None = None,
+) -> Request:
+    """Draw the samples and check what is asked for; nothing is written.
+
+    Args:
+        domains: from ``Drawing.load``, or made by hand.
+        loaded: the model.
+        scoring: read-out, pattern and token budget; default ``loaded.default_scoring()``. Its measures do not matter.
+        drawing: how samples are drawn.
+        thresholds: what is counted.
+
+    Raises:
+        ActsimError: see ``draw_samples`` and ``prepare``.
+    """
+    thresholds = thresholds or Thresholds()
+    samples = (drawing or Drawing()).draw(domains, loaded)
+    job = prepare(loaded, samples, scoring or loaded.default_scoring(), thresholds.all, thresholds.folds)
+    return Request(tuple(domains), job, thresholds)
+
+
+def density(
+    request: Request,
+    *,
     out: str | Path | None = None,
     fresh: bool = False,
+    memory: int | None = None,
     report: bool = True,
     command: Sequence[str] | None = None,
     progress: Progress | None = None,
@@ -107,14 +154,10 @@ def density(
     A run that was interrupted goes on where it stopped; a finished one is summed up again without a pass.
 
     Args:
-        domains: names as ``load_domain`` takes them, or domains.
-        model: a hub id, a folder, or a model from ``load_model``.
-        scoring: read-out, pattern and token budget; default ``model.default_scoring()``. Its measures do not matter.
-        drawing: how samples are drawn.
-        thresholds: what is counted.
-        memory: bytes that accumulators may take; default half of what is free.
-        out: the run's directory; default ``reports/density-<model>-<digest>``.
+        request: from ``request_density``.
+        out: the run's directory; default ``request.default_directory``.
         fresh: start over where the directory holds a run already, this one or another.
+        memory: bytes that accumulators may take; default half of what is free.
         report: also write report.html (where actsim[report] is installed), report.md and figures.
         command: the command line that repeats the run, for its report.
         progress: told of every batch that is done: samples, and their total.
@@ -124,56 +167,24 @@ def density(
         The finished run: ``summary``, ``table`` and its ``directory``.
 
     Raises:
-        ActsimError: see ``load_domains``, ``load_model``, ``draw_samples``, ``prepare`` and ``RunStore.begin``.
+        ActsimError: see ``RunStore.begin``, ``plan_passes`` and ``run_passes``.
     """
-    drawing, thresholds = drawing or Drawing(), thresholds or Thresholds()
-    chosen = load_chosen(domains, drawing)
-    loaded = load_model(model) if isinstance(model, str) else model
-    scoring = scoring or loaded.default_scoring()
-    samples = drawing.draw(chosen, loaded)
-    job = prepare(loaded, samples, scoring, thresholds.all, thresholds.folds)
-    config = density_config(job)
-    directory = Path(out) if out is not None else default_directory(config)
-    record = circumstances(loaded, command) | {"sample_ids": {own.domain: list(own.ids) for own in samples}}
+    job, config = request.job, request.config
+    directory = Path(out) if out is not None else request.default_directory
+    record = circumstances(job.loaded, command) | {"sample_ids": {own.domain: list(own.ids) for own in job.samples}}
     layout = job.layout(config.digest())
     with RunStore.begin(directory, config.to_dict(), layout, record=record, fresh=fresh) as store:
         _accumulate(job, store, memory, progress, announce)
         store.update_manifest(command=record["command"])
-        densities = Densities(store.read_parts(), tuple(own.domain for own in samples), job.gammas)
-        summary = _summary(job, chosen, densities, thresholds)
+        densities = Densities(store.read_parts(), tuple(own.domain for own in job.samples), job.gammas)
+        summary = _summary(request, densities)
         store.finish(None, summary, _files(summary, store.manifest, report))
     return open_density(directory)
-
-
-def load_chosen(domains: Sequence[str | Domain], drawing: Drawing) -> list[Domain]:
-    """The domains, those given by name loaded; UsageError where there is none."""
-    if not domains:
-        raise UsageError("no domain given; give --domain NAME at least once, see 'actsim list domains'.")
-    names = [domain for domain in domains if isinstance(domain, str)]
-    by_name = dict(zip(names, drawing.load(names), strict=True)) if names else {}
-    return [by_name[domain] if isinstance(domain, str) else domain for domain in domains]
 
 
 def open_density(directory: str | Path) -> TableRun:
     """Open the finished density run in ``directory``; raises as ``open_table``."""
     return open_table(directory, STUDY, lambda config: density_columns(len(config["settings"]["gammas"])), KEYS)
-
-
-def density_config(job: Job) -> DomainConfig:
-    """What the numbers of a run depend on."""
-    return DomainConfig(
-        study=STUDY,
-        samples={own.domain: own.identity() for own in job.samples},
-        model=job.loaded.identity(),
-        scoring=job.scoring,
-        settings={"gammas": list(job.gammas), "folds": job.folds},
-    )
-
-
-def default_directory(config: DomainConfig) -> Path:
-    """``reports/<study>-<model>-<first eight digits of the digest>``, in letters that every file system takes."""
-    model = str(config.model["name"]).rpartition("/")[2]
-    return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.study}-{model}-{config.digest()[:8]}")
 
 
 def _accumulate(
@@ -218,19 +229,20 @@ def _outlook(runner: Runner, plan: Plan) -> Outlook:
     )
 
 
-def _summary(job: Job, chosen: Sequence[Domain], densities: Densities, thresholds: Thresholds) -> dict[str, Any]:
+def _summary(request: Request, densities: Densities) -> dict[str, Any]:
     """The summary of a run out of its rows."""
+    job, thresholds = request.job, request.thresholds
     return {
         "study": STUDY,
         "model": job.loaded.identity(),
         "n_layers": job.loaded.n_layers,
         "objective": job.scoring.objective,
         "pattern": job.scoring.pattern,
-        "domains": [_described(domain, own) for domain, own in zip(chosen, job.samples, strict=True)],
+        "domains": [_described(domain, own) for domain, own in zip(request.chosen, job.samples, strict=True)],
         **summarise_density(
             densities,
             headline=[float(gamma) for gamma in thresholds.gammas],
-            running_text=[domain.name for domain in chosen if domain.packed],
+            running_text=[domain.name for domain in request.chosen if domain.packed],
             level=thresholds.level,
         ),
         "notes": list(job.loaded.notes),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from actsim.config import DEFAULT_SAMPLE_TOKENS, DEFAULT_SAMPLES, DomainConfig
 from actsim.data.domains import Domain, load_domains
 from actsim.models.loading import LoadedModel
-from actsim.models.sampling import DEFAULT_SAMPLE_TOKENS, DEFAULT_SAMPLES, Samples, draw_samples
+from actsim.models.sampling import Samples, draw_samples
 from actsim.registry import refuse_repeated
+from actsim.studies import REPORTS
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,9 @@ class Drawing:
             draw_samples(domain, loaded, samples=self.samples, max_tokens=self.max_tokens, seed=self.seed)
             for domain in domains
         )
+
+
+def default_directory(config: DomainConfig) -> Path:
+    """``reports/<study>-<model>-<first eight digits of the digest>``, in letters that every file system takes."""
+    model = str(config.model["name"]).rpartition("/")[2]
+    return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.study}-{model}-{config.digest()[:8]}")
