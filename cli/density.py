@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actsim.config import DEFAULT_FOLDS, PUBLISHED_GAMMAS
-from actsim.errors import UsageError
 
 from . import domain_options
 from . import options as shared
@@ -89,8 +88,7 @@ def density_command(ctx: click.Context, **options: Any) -> None:
     The run is kept in a directory: after an interruption the same command goes on where it stopped.
     """
     screen = Screen.of(options)
-    if not options["domains"]:
-        raise UsageError("no domain given; give --domain NAME at least once, see 'actsim list domains'.")
+    domain_options.check_domains(options, at_least=1)
     domain_options.check_out(options)
     changes = scoring_changes({name: options[name] for name in ("objective", "pattern", "batch_tokens")})
     check_objective(changes)
@@ -111,9 +109,7 @@ def _request(screen: Screen, changes: dict[str, Any], options: Options) -> Reque
 
         thresholds = Thresholds(options["gammas"], options["folds"], options["level"])
         drawing = domain_options.drawing_for(options)
-        chosen = drawing.load(options["domains"])
-    for domain in chosen:
-        screen.say(f"domain: {domain_options.described(domain)}")
+        chosen = domain_options.load_chosen(screen, drawing, options)
     loaded = load(screen, options["model"], {**options, "max_tokens": None})
     return request_density(chosen, loaded, scoring_for(loaded, changes), drawing, thresholds)
 
@@ -149,12 +145,5 @@ def _announced(outlook: Outlook) -> str:
     sizes = [magnitude(value, 1024, "iB") for value in (outlook.memory, outlook.accumulators)]
     return (
         f"to do: {counted(outlook.domains, 'domain')} {passes}, {counted(outlook.samples, 'sample')} in all; about "
-        f"{sizes[0]} of memory, {sizes[1]} of it accumulators, and {_duration(outlook.seconds)}"
+        f"{sizes[0]} of memory, {sizes[1]} of it accumulators, and {domain_options.duration(outlook.seconds)}"
     )
-
-
-def _duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 100:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

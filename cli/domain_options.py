@@ -10,12 +10,15 @@ import click
 
 from actsim.config import DEFAULT_SAMPLE_TOKENS, DEFAULT_SAMPLES
 from actsim.data.sources import DATA_DIR_VARIABLE
+from actsim.errors import UsageError
 
 from . import options as shared
 
 if TYPE_CHECKING:
     from actsim.data.domains import Domain
     from actsim.studies.drawing import Drawing
+
+    from .display import Screen
 
 domain = shared.option(
     "--domain",
@@ -77,6 +80,23 @@ def drawing_for(options: Mapping[str, Any]) -> Drawing:
     return Drawing(**{name: options[name] for name in ("samples", "max_tokens", "shots", "seed", "data_dir")})
 
 
+def check_domains(options: Mapping[str, Any], *, at_least: int) -> None:
+    """Raise UsageError for fewer domains than a command needs."""
+    given = options["domains"]
+    if len(given) < at_least:
+        times = "once" if at_least == 1 else "twice"
+        got = "no domain given" if not given else f"one domain given, {given[0]}"
+        raise UsageError(f"{got}; give --domain NAME at least {times}, see 'actsim list domains'.")
+
+
+def load_chosen(screen: Screen, drawing: Drawing, options: Mapping[str, Any]) -> tuple[Domain, ...]:
+    """The domains that --domain names, each of them told; raises as ``load_domains``."""
+    chosen = drawing.load(options["domains"])
+    for own in chosen:
+        screen.say(f"domain: {described(own)}")
+    return chosen
+
+
 def check_out(options: Mapping[str, Any]) -> None:
     """Raise, before anything is loaded, where no run can be written into --out."""
     if options["out"] is not None:
@@ -91,3 +111,10 @@ def described(chosen: Domain) -> str:
     split = f", {chosen.split}" if chosen.split else ""
     place = [source["kind"], source["path"], *([f"at {source['revision']}"] if source.get("revision") else [])]
     return f"{chosen.name}{split}: {len(chosen)} texts, {' '.join(map(str, place))}"
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -18,6 +18,7 @@ from actsim.errors import ActsimError
 from .compare import compare_command
 from .density import density_command
 from .display import LOG, Interrupted, print_failure
+from .domains import domains_command
 from .evaluate import evaluate_command
 from .info import info_command
 from .listing import list_command
@@ -135,6 +136,7 @@ for command in (
     report_command,
     compare_command,
     density_command,
+    domains_command,
     score_command,
     info_command,
     list_command,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -192,6 +193,18 @@ class Runner:
                 if not out_of_memory(error):
                     raise
                 self._take_less(error)
+
+    def seconds(self, groups: Sequence[int]) -> float:
+        """An estimate of the time that some groups take: by that of a few samples, of middle length, per token."""
+        _, batch = self._batch(groups[0])
+        middle = len(batch.labels) // 2
+        few = batch.part(middle, min(len(batch.labels), middle + max(1, self.budget // batch.sizes[-1])))
+        self._pass(few, self.runs[0], hidden=True)  # the first one also warms up
+        started = time.perf_counter()
+        for layers in self.runs:
+            self._pass(few, layers, hidden=False)
+        taken = time.perf_counter() - started
+        return taken / sum(few.sizes) * sum(self.job.tokens(group) for group in groups)
 
     def _take_less(self, error: RuntimeError) -> None:
         job, layers = self.job, list(itertools.chain.from_iterable(self.runs))

@@ -110,7 +110,7 @@ def open_table(
     Args:
         directory: of the run.
         study: the command it has to be of.
-        columns: what the columns are of a run with a configuration.
+        columns: what the columns are of a run with a manifest.
         keys: those that tell rows apart.
 
     Raises:
@@ -118,7 +118,7 @@ def open_table(
     """
     path, manifest = _manifest_of(directory, study)
     groups, counts = stored_groups(path, manifest)
-    layout = TableLayout(manifest["digest"], groups, counts, columns(manifest["config"]), keys)
+    layout = TableLayout(manifest["digest"], groups, counts, columns(manifest), keys)
     return TableRun(_rows(path, manifest, layout), path, manifest)
 
 

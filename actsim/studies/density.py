@@ -14,13 +14,12 @@ from actsim.errors import UsageError
 from actsim.models.costs import estimate_costs
 from actsim.models.devices import free_memory
 from actsim.models.loading import LoadedModel
-from actsim.models.sampling import Samples
 from actsim.pipelines.density import Job, Plan, Runner, accumulator_bytes, plan_passes, prepare, run_passes
 from actsim.pipelines.density_summary import summarise_density
 from actsim.report.density_tables import density_csv
 from actsim.store import RunStore, TableRun, open_table
 from actsim.store.densities import KEYS, STUDY, Densities, density_columns
-from actsim.studies.drawing import Drawing, default_directory
+from actsim.studies.drawing import Drawing, default_directory, described
 from actsim.studies.evaluate import LOG, Progress, pair_counter
 from actsim.studies.record import circumstances
 
@@ -184,7 +183,9 @@ def density(
 
 def open_density(directory: str | Path) -> TableRun:
     """Open the finished density run in ``directory``; raises as ``open_table``."""
-    return open_table(directory, STUDY, lambda config: density_columns(len(config["settings"]["gammas"])), KEYS)
+    return open_table(
+        directory, STUDY, lambda manifest: density_columns(len(manifest["config"]["settings"]["gammas"])), KEYS
+    )
 
 
 def _accumulate(
@@ -238,7 +239,7 @@ def _summary(request: Request, densities: Densities) -> dict[str, Any]:
         "n_layers": job.loaded.n_layers,
         "objective": job.scoring.objective,
         "pattern": job.scoring.pattern,
-        "domains": [_described(domain, own) for domain, own in zip(request.chosen, job.samples, strict=True)],
+        "domains": [described(domain, own) for domain, own in zip(request.chosen, job.samples, strict=True)],
         **summarise_density(
             densities,
             headline=[float(gamma) for gamma in thresholds.gammas],
@@ -246,20 +247,6 @@ def _summary(request: Request, densities: Densities) -> dict[str, Any]:
             level=thresholds.level,
         ),
         "notes": list(job.loaded.notes),
-    }
-
-
-def _described(domain: Domain, samples: Samples) -> dict[str, Any]:
-    return {
-        "name": domain.name,
-        "samples": len(samples),
-        "tokens": sum(map(len, samples.tokens)),
-        "truncated": samples.truncated,
-        "running_text": domain.packed,
-        "split": domain.split,
-        "shots": domain.shots,
-        "seed": samples.seed,
-        "max_tokens": samples.max_tokens,
     }
 
 
