@@ -39,7 +39,8 @@ def cells(summary: Row, name: str = ACTIVATION) -> dict[tuple[str, str], Row]:
 
 def estimate_text(row: Row, digits: int = 3, *, signed: bool = False) -> str:
     """``0.412 [0.398, 0.425]``."""
-    return f"{number(row['value'], digits, signed=signed)} {interval(row['ci_low'], row['ci_high'], digits, signed=signed)}"
+    ends = interval(row["ci_low"], row["ci_high"], digits, signed=signed)
+    return f"{number(row['value'], digits, signed=signed)} {ends}"
 
 
 def correlation_name(row: Row) -> str:
