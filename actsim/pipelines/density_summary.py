@@ -19,7 +19,7 @@ THRESHOLD_FREE = ("participation", "gini", "mean")
 SPARSER_WHEN_LARGER = ("gini",)
 """Measures that are smaller for denser layers."""
 
-HOLDS, OPPOSITE, OPEN = "holds", "opposite", "not distinguishable"
+HOLDS, OPPOSITE, OPEN = "holds", "opposite", "open"
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,13 @@ def png(figure: Figure, title: str) -> bytes:
     return stream.getvalue()
 
 
+def drawn(name: str, title: str, figure: Figure) -> dict[str, bytes]:
+    """A figure as the files ``name``.svg and ``name``.png."""
+    files = {f"{name}.svg": svg(figure, title).encode()}
+    figure.set_layout_engine("none")  # what was laid out for the one form stays where it is in the other
+    return files | {f"{name}.png": png(figure, title)}
+
+
 def write_cells(axes: Axes, values: np.ndarray, *, first_row: int = 1) -> None:
     """The figure in every cell of a heat map, in the ink that can be read on its colour.
 

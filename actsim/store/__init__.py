@@ -4,7 +4,7 @@
 either into arrays; ``TableLayout`` describes the parts of other runs, which ``open_table`` reads.
 """
 
-from actsim.store.reading import Run, TableRun, open_run, open_table
+from actsim.store.reading import Run, TableRun, open_run, open_table, study_in
 from actsim.store.scores import PairScores
 from actsim.store.tables import Column, TableLayout
 from actsim.store.writing import RunStore, replace_files
@@ -19,4 +19,5 @@ __all__ = [
     "open_run",
     "open_table",
     "replace_files",
+    "study_in",
 ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from actsim.store.parts import WHOLE_LAYER
+from actsim.store.reading import TableRun, open_table
 from actsim.store.tables import Column
 
 if TYPE_CHECKING:
@@ -39,6 +41,15 @@ def density_columns(n_gammas: int) -> tuple[Column, ...]:
         Column("zeros", "int64"),
         Column("counts", "list<int64>", width=n_gammas),
     )
+
+
+def open_density(directory: str | Path) -> TableRun:
+    """Open the finished density run in ``directory``; raises as ``open_table``."""
+
+    def columns(manifest: dict[str, Any]) -> tuple[Column, ...]:
+        return density_columns(len(manifest["config"]["settings"]["gammas"]))
+
+    return open_table(directory, STUDY, columns, KEYS)
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,21 +122,34 @@ def open_table(
     return TableRun(_rows(path, manifest, layout), path, manifest)
 
 
-def study_of(manifest: dict[str, Any]) -> str:
-    """The command that a run is of."""
+def study_in(directory: str | Path) -> str:
+    """The command that made the run in ``directory``: eval, density, …
+
+    Raises:
+        UsageError: there is no run.
+    """
+    return _study_of(_read(directory)[1])
+
+
+def _study_of(manifest: dict[str, Any]) -> str:
     return str(manifest["config"].get("study", EVALUATION))
 
 
 def _manifest_of(directory: str | Path, study: str) -> tuple[Path, dict[str, Any]]:
     """The run's directory and its manifest, which has to be of ``study``."""
+    path, manifest = _read(directory)
+    if _study_of(manifest) != study:
+        raise UsageError(f"{path} is a run of actsim {_study_of(manifest)}; give the --out of an actsim {study}.")
+    return path, manifest
+
+
+def _read(directory: str | Path) -> tuple[Path, dict[str, Any]]:
     path = Path(directory)
     if not path.is_dir():
         raise UsageError(f"{path}: no such directory; give the --out of an actsim run.")
     manifest = read_manifest(path)
     if manifest is None:
         raise UsageError(f"{path} is not an actsim run: it has no {MANIFEST_NAME}. Give the --out of a run.")
-    if study_of(manifest) != study:
-        raise UsageError(f"{path} is a run of actsim {study_of(manifest)}; give the --out of an actsim {study}.")
     return path, manifest
 
 

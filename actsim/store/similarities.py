@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from actsim.store.parts import WHOLE_LAYER
+from actsim.store.reading import TableRun, open_table
 from actsim.store.tables import Column
 
 if TYPE_CHECKING:
@@ -39,6 +41,16 @@ def similarity_columns(groups: Sequence[tuple[int, str]]) -> tuple[Column, ...]:
         Column("readout_a", "double"),
         Column("readout_b", "double"),
     )
+
+
+def open_domains(directory: str | Path) -> TableRun:
+    """Open the finished run over domains in ``directory``; raises as ``open_table``."""
+    return open_table(directory, STUDY, lambda manifest: similarity_columns(groups_in(manifest)), KEYS)
+
+
+def groups_in(manifest: dict[str, Any]) -> tuple[tuple[int, str], ...]:
+    """The (layer, kind) of the cosines of a run."""
+    return tuple((group["layer"], group["kind"]) for group in manifest["groups"])
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,13 @@ from actsim.models.devices import free_memory
 from actsim.models.loading import LoadedModel
 from actsim.pipelines.density import Job, Plan, Runner, accumulator_bytes, plan_passes, prepare, run_passes
 from actsim.pipelines.density_summary import summarise_density
-from actsim.report.density_tables import density_csv
-from actsim.store import RunStore, TableRun, open_table
-from actsim.store.densities import KEYS, STUDY, Densities, density_columns
+from actsim.report.density_files import density_files, density_tables
+from actsim.store import RunStore, TableRun
+from actsim.store.densities import STUDY, Densities, open_density
+from actsim.store.manifest import SUMMARY_NAME
 from actsim.studies.drawing import Drawing, default_directory, described
 from actsim.studies.evaluate import LOG, Progress, pair_counter
-from actsim.studies.record import circumstances
+from actsim.studies.record import can_write_page, circumstances
 
 SWEEP = tuple(float(f"{digit}e{power}") for power in range(-8, -2) for digit in (1, 2, 5))
 """Thresholds that are counted in every run: what is dense for one read-out is empty for another."""
@@ -177,15 +178,13 @@ def density(
         store.update_manifest(command=record["command"])
         densities = Densities(store.read_parts(), tuple(own.domain for own in job.samples), job.gammas)
         summary = _summary(request, densities)
-        store.finish(None, summary, _files(summary, store.manifest, report))
+        if report:
+            page = can_write_page(directory)
+            files = density_files(summary, store.manifest, page=page, beside=[SUMMARY_NAME])
+        else:
+            files = density_tables(summary)
+        store.finish(None, summary, files)
     return open_density(directory)
-
-
-def open_density(directory: str | Path) -> TableRun:
-    """Open the finished density run in ``directory``; raises as ``open_table``."""
-    return open_table(
-        directory, STUDY, lambda manifest: density_columns(len(manifest["config"]["settings"]["gammas"])), KEYS
-    )
 
 
 def _accumulate(
@@ -248,7 +247,3 @@ def _summary(request: Request, densities: Densities) -> dict[str, Any]:
         ),
         "notes": list(job.loaded.notes),
     }
-
-
-def _files(summary: dict[str, Any], manifest: dict[str, Any], report: bool) -> dict[str, bytes]:
-    return {"density.csv": density_csv(summary).encode()}

@@ -17,13 +17,15 @@ from actsim.models.loading import LoadedModel
 from actsim.pipelines.domain_summary import Draws, summarise_domains
 from actsim.pipelines.domains import Job, Runner, prepare, run_groups, trace_bytes
 from actsim.report.domain_files import domain_files
+from actsim.report.domain_tables import domain_csvs
 from actsim.stats.bands import Band
 from actsim.stats.bootstrap import check_level
-from actsim.store import RunStore, TableRun, open_table
-from actsim.store.similarities import KEYS, STUDY, Similarities, similarity_columns
+from actsim.store import RunStore, TableRun
+from actsim.store.manifest import SUMMARY_NAME
+from actsim.store.similarities import STUDY, Similarities, open_domains
 from actsim.studies.drawing import Drawing, default_directory, described
 from actsim.studies.evaluate import LOG, Progress, pair_counter
-from actsim.studies.record import circumstances
+from actsim.studies.record import can_write_page, circumstances
 
 FREE_SHARE = 0.5
 """Share of the free memory that traces may take; the rest is for the activations of the samples that go through."""
@@ -180,18 +182,13 @@ def compare_domains(
         _compare(job, store, memory, progress, announce)
         store.update_manifest(command=record["command"])
         summary = _summary(request, Similarities(store.read_parts(), tuple(job.groups)))
-        store.finish(None, summary, domain_files(summary, store.manifest, report=report))
+        if report:
+            page = can_write_page(directory)
+            files = domain_files(summary, store.manifest, page=page, beside=[SUMMARY_NAME])
+        else:
+            files = domain_csvs(summary)
+        store.finish(None, summary, files)
     return open_domains(directory)
-
-
-def open_domains(directory: str | Path) -> TableRun:
-    """Open the finished run over domains in ``directory``; raises as ``open_table``."""
-    return open_table(directory, STUDY, lambda manifest: similarity_columns(groups_in(manifest)), KEYS)
-
-
-def groups_in(manifest: dict[str, Any]) -> tuple[tuple[int, str], ...]:
-    """The (layer, kind) of the cosines of a run."""
-    return tuple((group["layer"], group["kind"]) for group in manifest["groups"])
 
 
 def _compare(

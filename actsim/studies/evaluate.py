@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,13 +23,12 @@ from actsim.pipelines.correlation import ControlScores, Selection, summarise
 from actsim.pipelines.sts import Job, evaluate_pairs, prepare
 from actsim.registry import unknown_name
 from actsim.report.files import report_files, table_files
-from actsim.report.page import EXTRA, missing_packages
 from actsim.stats.bands import Band, choose_band
 from actsim.store import PairScores, Run, RunStore, open_run
 from actsim.store.manifest import SUMMARY_NAME
 from actsim.studies import REPORTS
 from actsim.studies.controls import control_scores
-from actsim.studies.record import circumstances
+from actsim.studies.record import can_write_page, circumstances
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,15 +145,8 @@ def _finish(store: RunStore, pairs: pd.DataFrame, scores: PairScores, summary: d
     if not report:
         store.finish(pairs, summary, table_files(summary))
         return
-    missing = missing_packages()
-    if missing:
-        LOG.warning(
-            "report.html was not written: it needs %s; run: pip install 'actsim[%s]', then: actsim report %s",
-            " and ".join(missing),
-            EXTRA,
-            shlex.quote(str(store.directory)),
-        )
-    files = report_files(scores, pairs, summary, store.manifest, page=not missing, beside=[SUMMARY_NAME])
+    page = can_write_page(store.directory)
+    files = report_files(scores, pairs, summary, store.manifest, page=page, beside=[SUMMARY_NAME])
     store.finish(pairs, summary, files)
 
 
