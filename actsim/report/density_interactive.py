@@ -27,6 +27,7 @@ from actsim.report.plotly_parts import (
     heat_map,
     interval_area,
     layer_axis,
+    numbered,
     plain_value,
     plotly_text,
 )
@@ -107,7 +108,7 @@ def kinds(summary: Row) -> Figure:
         ]
         shown = {"domain": domain or MEAN}
         trace = heat_map(summary["layers"], [plotly_text(name) for name in names], z, hover, shown)
-        traces.append(trace | {"colorbar": colour_bar("%")})
+        traces += numbered(trace | {"colorbar": colour_bar("%")})
     layout = figure_layout("layer", "")
     layout["xaxis"] |= layer_axis(summary["n_layers"])
     layout["yaxis"] |= {"type": "category", "autorange": "reversed", "showgrid": False}

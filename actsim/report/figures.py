@@ -22,6 +22,7 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from actsim.report.contrast import takes_dark_ink
 from actsim.report.lines import lines_beside
 from actsim.report.palette import (
     BAND_COLOUR,
@@ -114,10 +115,10 @@ def write_cells(axes: Axes, values: np.ndarray, *, first_row: int = 1) -> None:
 
     Columns are counted from 1, rows from ``first_row``; undefined cells stay empty.
     """
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2 if np.isfinite(values).any() else 0.0
+    dark = takes_dark_ink(values)
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            ink = "black" if value > middle else "white"
+            ink = "black" if dark[row, column] else "white"
             place = (column + 1, row + first_row)
             axes.text(*place, number(value, 2), ha="center", va="center", fontsize=8, color=ink)
 

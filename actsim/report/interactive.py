@@ -30,6 +30,7 @@ from actsim.report.plotly_parts import (
     heat_map,
     interval_area,
     layer_axis,
+    numbered,
     plain_value,
     plotly_text,
     statistics_text,
@@ -134,7 +135,7 @@ def kinds_heat_map(summary: Row) -> Figure:
             [f"{name}, layer {layer}: {statistics_text(of[layer])}" if layer in of else "" for layer in layers]
             for name, of in rows.items()
         ]
-        traces.append(heat_map(layers, [plotly_text(name) for name in rows], z, text, {"measure": measure}))
+        traces += numbered(heat_map(layers, [plotly_text(name) for name in rows], z, text, {"measure": measure}))
     layout = figure_layout("layer", "")
     layout["xaxis"] |= layer_axis(summary["n_layers"])
     layout["yaxis"] |= {"type": "category", "autorange": "reversed", "showgrid": False}
