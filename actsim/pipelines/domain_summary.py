@@ -42,6 +42,9 @@ ACTIVATION, PUBLISHED = "activation", "published"
 HIGHER, LOWER, OPEN = "higher", "lower", "not distinguishable"
 """What the deep half of the layers is, compared with the shallow one."""
 
+BAND = "band"
+"""The ``layer`` of distributions over the band."""
+
 FEWEST_DOMAINS = 4
 """Of three domains a matrix has three cells and six orders: no correlation could tell anything."""
 
@@ -103,8 +106,7 @@ def summarise_domains(similarities: Similarities, domains: Sequence[str], band: 
         name: cosines if name == TFIDF else cosines[own].mean(axis=0, keepdims=True) for name, cosines in layers.items()
     }
     matrices = {name: domain_matrices(cosines[0]) for name, cosines in over_band.items()}
-    correlations = list(_correlations(matrices, domains, draws))
-    depth = list(_depth(layers[ACTIVATION], similarities.layers, draws))
+    by_layer = {BAND: over_band[ACTIVATION][0], **_named(similarities.layers, layers[ACTIVATION])}
     return {
         "n_layers": len(similarities.layers),
         "n_groups": layers[ACTIVATION].shape[1],
@@ -126,12 +128,15 @@ def summarise_domains(similarities: Similarities, domains: Sequence[str], band: 
         "agreement": list(_agreement(layers, domains, similarities.layers, draws)),
         "kinds": list(_kinds(similarities)),
         "domains_apart": list(_domains_apart(matrices[ACTIVATION], domains, draws)),
-        "pairs": list(
-            _pairs({"band": over_band[ACTIVATION][0]} | _by_layer(layers[ACTIVATION], similarities), domains)
-        ),
-        "correlations": correlations,
-        "depth": depth,
+        "pairs": list(_pairs(by_layer, domains)),
+        "spread": list(_spread(by_layer, domains)),
+        "correlations": list(_correlations(matrices, domains, draws)),
+        "depth": list(_depth(layers[ACTIVATION], similarities.layers, draws)),
     }
+
+
+def _named(layers: Sequence[int], cosines: Floats) -> dict[str, Floats]:
+    return {str(layer): own for layer, own in zip(layers, cosines, strict=True)}
 
 
 def _figures(cosines: Floats, draws: Draws) -> list[Row]:
@@ -195,24 +200,27 @@ def _domains_apart(matrices: Floats, domains: Sequence[str], draws: Draws) -> It
         }
 
 
-def _by_layer(cosines: Floats, similarities: Similarities) -> dict[str, Floats]:
-    return {str(layer): own for layer, own in zip(similarities.layers, cosines, strict=True)}
-
-
 def _pairs(cosines: Mapping[str, Floats], domains: Sequence[str]) -> Iterator[Row]:
     """The distribution of the cosines of every pair of domains, over the band and at every layer."""
-    names = ("minimum", "lower_quartile", "median", "upper_quartile", "maximum")
     for layer, own in cosines.items():
         for a, b in itertools.combinations_with_replacement(range(len(domains)), 2):
-            values = pair_values(own, a, b)
-            numbers = dict(zip(names, map(float, five_numbers(values)), strict=True))
-            yield {
-                "layer": layer,
-                "a": domains[a],
-                "b": domains[b],
-                "n": len(values),
-                "mean": float(values.mean()),
-            } | numbers
+            yield {"layer": layer, "a": domains[a], "b": domains[b]} | _distribution(pair_values(own, a, b))
+
+
+def _spread(cosines: Mapping[str, Floats], domains: Sequence[str]) -> Iterator[Row]:
+    """The distribution of all cosines within domains, and of all between them, over the band and at every layer."""
+    pairs = list(itertools.combinations_with_replacement(range(len(domains)), 2))
+    for layer, own in cosines.items():
+        for name, same in (("within", True), ("cross", False)):
+            values = [pair_values(own, a, b) for a, b in pairs if (a == b) is same]
+            yield {"layer": layer, "which": name} | _distribution(np.concatenate(values))
+
+
+def _distribution(values: Floats) -> Row:
+    """Number, mean, minimum, quartiles and maximum."""
+    names = ("minimum", "lower_quartile", "median", "upper_quartile", "maximum")
+    numbers = dict(zip(names, map(float, five_numbers(values)), strict=True))
+    return {"n": len(values), "mean": float(values.mean()), **numbers}
 
 
 def _kinds(similarities: Similarities) -> Iterator[Row]:

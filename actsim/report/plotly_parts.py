@@ -205,6 +205,16 @@ def figure_layout(x: str, y: str) -> dict[str, Any]:
     }
 
 
+def legend_above(layout: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a layout show the names of its traces, above the plot."""
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
+    return {
+        "showlegend": True,
+        "legend": {**legend, "bgcolor": "rgba(0,0,0,0)"},
+        "margin": {**layout["margin"], "t": 36},
+    }
+
+
 def colour_bar(title: str) -> dict[str, Any]:
     """The scale beside a heat map."""
     return {
