@@ -40,6 +40,12 @@ FINGERPRINTS = ("columns", "rows", "neurons", "sketch", "sets")
 or its most activated parameters."""
 FINGERPRINT_MEASURES = ("cosine", "overlap")
 DEFAULT_DIM = 8192
+DEFAULT_SAMPLES = 64
+DEFAULT_SAMPLE_TOKENS = 256
+PUBLISHED_GAMMAS = (2e-5, 2e-6)
+"""The paper's threshold for models of 32 layers, as it is printed and as its script has it."""
+DEFAULT_FOLDS = 8
+"""Groups that the samples of a domain are taken apart into for intervals."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,41 @@ class RunConfig:
         content = asdict(self)
         if self.scoring.template == PLAIN:  # runs from before there were templates keep their digest
             del content["scoring"]["template"]
+        return json.loads(json.dumps(content, allow_nan=False))
+
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the canonical JSON form."""
+        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class DomainConfig:
+    """Everything that changes the numbers of a run over samples of domains."""
+
+    study: str
+    """The command: density, domains."""
+    samples: dict[str, dict[str, Any]]
+    """Domain -> ``Samples.identity()``, in the order of the run. Ids are left out: the fingerprint covers them."""
+    model: dict[str, Any]
+    """``LoadedModel.identity()``."""
+    scoring: Scoring
+    """Of it objective, pattern and dtype matter."""
+    settings: dict[str, Any]
+    """What the study is given beside."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain, JSON-ready copy; raises ValueError for NaN and infinities, which JSON does not have."""
+        content = {
+            "study": self.study,
+            "domains": list(self.samples),
+            "samples": {
+                domain: {key: value for key, value in identity.items() if key != "ids"}
+                for domain, identity in self.samples.items()
+            },
+            "model": self.model,
+            "scoring": {name: getattr(self.scoring, name) for name in ("objective", "pattern", "dtype")},
+            "settings": self.settings,
+        }
         return json.loads(json.dumps(content, allow_nan=False))
 
     def digest(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +35,24 @@ class Interrupted(ActsimError):
     """Ctrl-C: says what is kept."""
 
     exit_code = 130
+
+
+@contextmanager
+def keeping(directory: Path, fresh: bool) -> Iterator[None]:
+    """While a run in ``directory`` goes on: Ctrl-C says where it is kept and how it goes on.
+
+    Raises:
+        Interrupted: on Ctrl-C once there is a run.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        from actsim.store.manifest import MANIFEST_NAME
+
+        if not (directory / MANIFEST_NAME).exists():
+            raise
+        again = "the same command without --fresh" if fresh else "the same command"
+        raise Interrupted(f"interrupted; the run is kept in {directory}, and {again} goes on with it.") from None
 
 
 class StderrHandler(logging.Handler):
@@ -174,7 +193,7 @@ class PairProgress:
 
     def _begin(self, done: int, total: int) -> None:
         if done:
-            self._screen.say(f"{done} of {total} pairs are scored already")
+            self._screen.say(f"{done} of {total} {self._unit} are scored already")
         self._begun = (done, time.monotonic())
         self._said = self._begun[1]
         if self._bar is not None:

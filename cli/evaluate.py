@@ -24,7 +24,7 @@ from .arguments import (
     scoring_for,
     statistics_for,
 )
-from .display import LOG, Interrupted, Screen
+from .display import LOG, Screen, keeping
 
 if TYPE_CHECKING:
     from actsim.data.pairs import PairSet
@@ -121,7 +121,6 @@ def _evaluate(
     options: Options,
 ) -> Run:
     """The run, with its progress shown; Ctrl-C says where it is kept."""
-    from actsim.store.manifest import MANIFEST_NAME
     from actsim.studies.evaluate import default_directory, evaluate
 
     config = RunConfig(pairs.identity(), loaded.identity(), scoring)
@@ -129,25 +128,19 @@ def _evaluate(
     LOG.info("run in %s, configuration %s", directory, config.digest())
     LOG.debug("configuration: %s", config.to_dict())
     statistics = statistics_for(options, selection_pairs)
-    try:
-        with screen.progress() as progress:
-            return evaluate(
-                pairs,
-                loaded,
-                scoring,
-                statistics=statistics,
-                out=directory,
-                fresh=options["fresh"],
-                keep_text=not options["no_text"],
-                report=not options["no_report"],
-                command=command,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        if not (directory / MANIFEST_NAME).exists():
-            raise
-        again = "the same command without --fresh" if options["fresh"] else "the same command"
-        raise Interrupted(f"interrupted; the run is kept in {directory}, and {again} goes on with it.") from None
+    with keeping(directory, options["fresh"]), screen.progress() as progress:
+        return evaluate(
+            pairs,
+            loaded,
+            scoring,
+            statistics=statistics,
+            out=directory,
+            fresh=options["fresh"],
+            keep_text=not options["no_text"],
+            report=not options["no_report"],
+            command=command,
+            progress=progress,
+        )
 
 
 def _described(pairs: PairSet) -> str:

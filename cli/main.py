@@ -16,7 +16,9 @@ from actsim import __version__
 from actsim.errors import ActsimError
 
 from .compare import compare_command
+from .density import density_command
 from .display import LOG, Interrupted, print_failure
+from .domains import domains_command
 from .evaluate import evaluate_command
 from .info import info_command
 from .listing import list_command
@@ -134,6 +136,8 @@ COMMANDS = (
     evaluate_command,
     report_command,
     compare_command,
+    density_command,
+    domains_command,
     score_command,
     info_command,
     mteb_command,

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from actsim.baselines import length_difference, word_overlap
+from actsim.baselines import length_difference, tfidf_vectors, word_overlap
 from actsim.data.pairs import load_pairs
 
 texts = st.lists(st.text(max_size=30), min_size=1, max_size=8)
@@ -35,6 +36,19 @@ def test_word_overlap_is_symmetric_bounded_and_ignores_case(a: list[str]) -> Non
 def test_word_overlap_refuses_lists_of_different_lengths() -> None:
     with pytest.raises(ValueError, match="shorter"):
         word_overlap(["a", "b"], ["a"])
+
+
+@given(texts)
+def test_tfidf_is_that_of_scikit_learn(a: list[str]) -> None:
+    a = [*a, "a dog runs, a dog sleeps", "the dog"]
+    want = TfidfVectorizer(token_pattern=r"\w+").fit_transform(a)
+    got = tfidf_vectors(a)
+    np.testing.assert_allclose((got @ got.T).toarray(), (want @ want.T).toarray(), atol=1e-12)
+
+
+def test_texts_without_words_have_nothing_in_common() -> None:
+    assert not tfidf_vectors(["?!", "..."]).toarray().any()
+    assert tfidf_vectors(["?!", "red"]).toarray().tolist() == [[0.0], [1.0]]
 
 
 def test_length_difference_is_absolute() -> None:

@@ -85,9 +85,11 @@ class Batch:
         text = None if self.text_mask is None else self.text_mask[rows, columns]
         return Batch(self.input_ids[rows, columns], self.attention_mask[rows, columns], self.labels[rows], text)
 
-    def parts(self) -> list[Batch]:
-        """The batch in order as consecutive parts, see ``divide``."""
-        return [self.part(first, last) for first, last in pairwise((0, *divide(self.sizes)))]
+    def parts(self, most_tokens: int | None = None) -> list[Batch]:
+        """The batch in order as consecutive parts: of at most ``most_tokens`` padded tokens each, see ``fill``, or
+        as few as keep padding low, see ``divide``."""
+        ends = divide(self.sizes) if most_tokens is None else fill(self.sizes, most_tokens)
+        return [self.part(first, last) for first, last in pairwise((0, *ends))]
 
     @property
     def text(self) -> Bool[Tensor, "sentences tokens"]:
@@ -167,6 +169,21 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
     return batches
 
 
+def plan_sequences(sequences: Sequence[Tokens], batch_tokens: int) -> list[tuple[int, ...]]:
+    """Positions of the sequences in batches of at most ``batch_tokens`` padded tokens (one at least), short ones first.
+
+    Which sequences share a batch depends on their tokens alone, not on their order.
+    """
+    order = by_length(sequences)
+    ends = fill([len(sequences[position]) for position in order], batch_tokens)
+    return [order[first:last] for first, last in pairwise((0, *ends))]
+
+
+def by_length(sequences: Sequence[Tokens]) -> tuple[int, ...]:
+    """Positions of the sequences, short ones first; those of one length in an order that is their tokens' alone."""
+    return tuple(sorted(range(len(sequences)), key=lambda position: (len(sequences[position]), sequences[position])))
+
+
 def padded_tokens(batch: PairBatch) -> int:
     """Tokens that the model computes, padding included."""
     lengths = [len(sentence) for sentence in batch.sentences]
@@ -209,6 +226,18 @@ def group_batches(batches: Sequence[PairBatch], pairs_per_part: int) -> list[lis
             parts.append([])
         parts[-1].append(batch)
     return [part for part in parts if part]
+
+
+def fill(lengths: Sequence[int], most_tokens: int) -> tuple[int, ...]:
+    """Where a batch is divided into consecutive parts of at most ``most_tokens`` padded tokens, or of one sentence
+    that is longer: the end of each part. Each takes as many sentences as fit."""
+    ends: list[int] = []
+    first = 0
+    for position in range(1, len(lengths)):
+        if (position + 1 - first) * max(lengths[first : position + 1]) > most_tokens:
+            ends.append(position)
+            first = position
+    return (*ends, len(lengths)) if lengths else ()
 
 
 def divide(lengths: Sequence[int]) -> tuple[int, ...]:

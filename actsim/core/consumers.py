@@ -87,25 +87,11 @@ class PairMoments:
             NumericError: a sum is not finite, or a layer's pattern is zero; names sentence and layer.
         """
         sums = self.moments()
-        whole = torch.tensor([kind == "all" for _, kind in self.groups])
+        needed = {"square": self._need.products, "sum": self._need.minima}
         for side, letter in enumerate("ab"):
-            own = sums[:, :, [MOMENTS.index(f"square_{letter}"), MOMENTS.index(f"sum_{letter}")]]
-            overflowed = ~torch.isfinite(own).all(dim=2)
-            if bool(overflowed.any()):
-                pair, group = overflowed.nonzero()[0].tolist()
-                layer, kind = self.groups[group]
-                raise NumericError(
-                    f"{labels[pair][side]}: layer {layer} ({kind}): the sums over the pattern are not finite; "
-                    "use --dtype float64."
-                )
-            zero = (own == 0)[:, :, [self._need.products, self._need.minima]].any(dim=2) & whole
-            if bool(zero.any()):
-                pair, group = zero.nonzero()[0].tolist()
-                raise NumericError(
-                    f"{labels[pair][side]}: layer {self.groups[group][0]}: no parameter is activated, so the pattern "
-                    "has no direction: the read-out does not depend on this layer; choose another objective or leave "
-                    "the pair out."
-                )
+            for own in (own for own, wanted in needed.items() if wanted):
+                column = sums[:, :, MOMENTS.index(f"{own}_{letter}")]
+                _refuse_without_direction(column, self.groups, [pair[side] for pair in labels], "the pair")
 
     def _without_noise(self) -> Float[Tensor, "pairs groups moments"]:
         whole = [self._position[layer, "all"] for layer, _ in self.groups]
@@ -146,7 +132,7 @@ class WholeLayers:
     """
 
     def __init__(self, maps: Sequence[LinearMap], take: Callable[[Sequence[Trace]], None]) -> None:
-        self._in_layer, self._take = _distinct_maps(maps), take
+        self._in_layer, self._take = distinct_maps(maps), take
         self._waiting: dict[int, dict[int, Trace]] = {}
 
     def __call__(self, trace: Trace) -> None:
@@ -167,6 +153,50 @@ class WholeLayers:
         self._take(
             [arrived.get(id(linear.parameter)) or _without_rows(linear, like) for linear in self._in_layer[layer]]
         )
+
+
+class Gram:
+    """Adds up Σ P_a P_b of every two sentences of a batch, by group: all cosines of the batch out of one pass.
+
+    Args:
+        maps: the linear maps whose traces will come; those of other maps are not taken.
+        sentences: number of sentences of the batch.
+        pattern: which pattern is formed.
+        scorer: name of the scoring backend.
+    """
+
+    def __init__(self, maps: Sequence[LinearMap], sentences: int, pattern: Pattern, scorer: str = "tiled") -> None:
+        self.groups = groups_of(maps)
+        self._position = {group: position for position, group in enumerate(self.groups)}
+        self._backend, self._pattern = backend(scorer), pattern
+        self._products = torch.zeros((len(self.groups), sentences, sentences), dtype=torch.float64)
+
+    def __call__(self, trace: Trace) -> None:
+        """Take one trace."""
+        products = self._backend.gram(trace, self._pattern)
+        self._products[self._position[trace.map.layer, "all"]] += products
+        self._products[self._position[trace.map.layer, trace.map.kind]] += products
+
+    def products(self) -> Float[Tensor, "groups sentences sentences"]:
+        """The sums so far; the rows and columns of sentences whose kind is noise are zero, see NOISE_FLOOR."""
+        squares = self._squares()
+        whole = [self._position[layer, "all"] for layer, _ in self.groups]
+        kept = squares >= NOISE_FLOOR**2 * squares[whole]
+        return self._products * kept.unsqueeze(1) * kept.unsqueeze(2)
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raise where a sentence's pattern has no direction at a whole layer.
+
+        Args:
+            labels: what messages call the sentences.
+
+        Raises:
+            NumericError: a sum is not finite, or a layer's pattern is zero; names sentence and layer.
+        """
+        _refuse_without_direction(self._squares().T, self.groups, labels, "the sample")
+
+    def _squares(self) -> Float[Tensor, "groups sentences"]:
+        return self._products.diagonal(dim1=1, dim2=2)
 
 
 class Together:
@@ -211,7 +241,28 @@ class PairNeurons:
         self.sums[trace.map.name] = (to_float64(rows), to_float64(columns))
 
 
-def _distinct_maps(maps: Sequence[LinearMap]) -> dict[int, list[LinearMap]]:
+def _refuse_without_direction(
+    own: Float[Tensor, "sentences groups"], groups: Sequence[Group], labels: Sequence[str], unit: str
+) -> None:
+    """Raise NumericError where a sentence's sum over its pattern is not finite, or zero for a whole layer."""
+    overflowed = ~torch.isfinite(own)
+    if bool(overflowed.any()):
+        sentence, group = overflowed.nonzero()[0].tolist()
+        layer, kind = groups[group]
+        raise NumericError(
+            f"{labels[sentence]}: layer {layer} ({kind}): the sums over the pattern are not finite; "
+            "use --dtype float64."
+        )
+    zero = (own == 0) & torch.tensor([kind == "all" for _, kind in groups])
+    if bool(zero.any()):
+        sentence, group = zero.nonzero()[0].tolist()
+        raise NumericError(
+            f"{labels[sentence]}: layer {groups[group][0]}: no parameter is activated, so the pattern has no "
+            f"direction: the read-out does not depend on this layer; choose another objective or leave {unit} out."
+        )
+
+
+def distinct_maps(maps: Sequence[LinearMap]) -> dict[int, list[LinearMap]]:
     """The maps of each layer, the first one only of those that share a parameter: they arrive as one trace."""
     distinct: dict[int, LinearMap] = {}
     for linear in maps:

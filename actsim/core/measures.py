@@ -19,6 +19,12 @@ def cosine(moments: Float[Tensor, "*group moments"]) -> Float[Tensor, "*group"]:
     return _moment(moments, "dot") / (_moment(moments, "square_a").sqrt() * _moment(moments, "square_b").sqrt())
 
 
+def gram_cosine(products: Float[Tensor, "*group sentences sentences"]) -> Float[Tensor, "*group sentences sentences"]:
+    """The cosine of every two sentences out of their Gram matrix. NaN where a pattern is all zero."""
+    norms = products.diagonal(dim1=-2, dim2=-1).sqrt()
+    return products / (norms.unsqueeze(-1) * norms.unsqueeze(-2))
+
+
 def ruzicka(moments: Float[Tensor, "*group moments"]) -> Float[Tensor, "*group"]:
     """Weighted Jaccard, Σ min(P_a, P_b) / Σ max(P_a, P_b), absolute patterns. NaN where both are all zero."""
     minimum = _moment(moments, "minimum")

@@ -60,6 +60,7 @@ def run_pass(
     *,
     hidden: bool = False,
     scale: float = 1.0,
+    most_tokens: int | None = None,
 ) -> PassResult:
     """Run the sentences of ``batch`` through the model and its gradient back, tracing every linear map.
 
@@ -74,12 +75,13 @@ def run_pass(
         handler: called with the Trace of each parameter.
         hidden: also pool the hidden states after every block.
         scale: what D is multiplied by before the backward pass; every trace carries it and divides it out.
+        most_tokens: the most padded tokens that go through together, where the batch is larger than that.
 
     Raises:
         NumericError: D or a gradient is not finite, or D hardly depends on the activations. GradientOverflow where a
             smaller scale may help (float16); ``handler`` has then seen a part of the batch only.
     """
-    parts = batch.parts() if target.batchable else [batch.part(i, i + 1) for i in range(len(batch.labels))]
+    parts = batch.parts(most_tokens) if target.batchable else [batch.part(i, i + 1) for i in range(len(batch.labels))]
     if len(parts) == 1:
         return _pass(target, batch, objective, handler, hidden, scale)
     joined = Joined(handler, tuple(len(part.labels) for part in parts))
@@ -98,6 +100,7 @@ def consume(
     make_consumer: Callable[[], Consumer],
     *,
     hidden: bool = False,
+    most_tokens: int | None = None,
 ) -> tuple[Consumer, PassResult]:
     """``run_pass`` into a consumer; in float16 again with a smaller scale of D, and a new consumer, on overflow.
 
@@ -105,14 +108,15 @@ def consume(
         NumericError: as ``run_pass``, with the last scale.
     """
     scales = HALF_SCALES if target.maps[0].parameter.dtype == torch.float16 else (1.0,)
+    run = partial(run_pass, target, batch, objective, hidden=hidden, most_tokens=most_tokens)
     for scale in scales[:-1]:
         consumer = make_consumer()
         try:
-            return consumer, run_pass(target, batch, objective, consumer, hidden=hidden, scale=scale)
+            return consumer, run(handler=consumer, scale=scale)
         except GradientOverflow:
             continue
     consumer = make_consumer()
-    return consumer, run_pass(target, batch, objective, consumer, hidden=hidden, scale=scales[-1])
+    return consumer, run(handler=consumer, scale=scales[-1])
 
 
 def _pass(

@@ -95,19 +95,28 @@ def checked_pairs(
 
 
 def _text(table: Table, row: int, role: str, column: str) -> str:
-    value = table.columns[column][row]
+    return checked_text(table.columns[column][row], table.where(row), f"the {ROLES[role]} (column {column!r})")
+
+
+def checked_text(value: object, where: str, what: str) -> str:
+    """``value`` when it is a text that a tokenizer can read and that is not blank.
+
+    Args:
+        value: what stands in the data.
+        where: file and row, for the message.
+        what: the text's part there, for the message.
+
+    Raises:
+        DataError: it is missing, blank, no text, or holds a NUL character or half of a surrogate pair.
+    """
     if isinstance(value, str) and value.strip():
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise DataError(
-                f"{table.where(row)}: the {ROLES[role]} (column {column!r}) has half of a surrogate pair; correct it."
-            )
+            raise DataError(f"{where}: {what} has half of a surrogate pair; correct it.")
         if "\0" in value:
-            raise DataError(
-                f"{table.where(row)}: the {ROLES[role]} (column {column!r}) has a NUL character; remove it."
-            )
+            raise DataError(f"{where}: {what} has a NUL character; remove it.")
         return value
     state = "missing" if value is None else "empty" if isinstance(value, str) else f"not text but {_kind(value)}"
-    raise DataError(f"{table.where(row)}: the {ROLES[role]} (column {column!r}) is {state}; fill it or remove the row.")
+    raise DataError(f"{where}: {what} is {state}; fill it or remove the row.")
 
 
 def _number(table: Table, row: int, column: str) -> float:

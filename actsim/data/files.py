@@ -1,4 +1,4 @@
-"""Tables of sentence pairs out of csv, tsv, jsonl and parquet files, with every character of the text kept.
+"""Tables out of csv, tsv, jsonl and parquet files, with every character of the text kept.
 
 Text files are UTF-8, with or without a byte order mark. Their lines end in ``\\n`` or ``\\r\\n``; no other character
 ends a line, so form feeds, U+0085, U+2028 and the like stay inside the text. No value is taken for missing because of
@@ -72,16 +72,20 @@ def read_table(path: str | Path, *, label: str | None = None) -> Table:
             f"{label}: a file ending in {path.suffix or 'nothing'!r} cannot be read; "
             f"allowed: {', '.join(FORMATS)}. Rename or convert it."
         )
+    return parse(read_bytes(path, label), label)
+
+
+def read_bytes(path: Path, label: str) -> bytes:
+    """The bytes of a file; DataError, with ``label``, when it cannot be read."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{label}: cannot be read ({error.strerror or error}); check the path.") from error
-    return parse(data, label)
 
 
 def parse_csv(data: bytes, label: str) -> Table:
     """Parse comma-separated values with a header line, quoted as in RFC 4180."""
-    text = _decode(data, label)
+    text = decode(data, label)
     reader = csv.reader(_lines_with_ends(text), strict=True)
     records: list[list[str]] = []
     starts: list[int] = []
@@ -103,14 +107,14 @@ def parse_csv(data: bytes, label: str) -> Table:
 
 def parse_tsv(data: bytes, label: str) -> Table:
     """Parse tab-separated values with a header line; quotes are text, and a field holds no tab and no line end."""
-    lines = _lines(_decode(data, label))
+    lines = _lines(decode(data, label))
     return _from_records([line.split("\t") for line in lines], list(range(1, len(lines) + 1)), data, label)
 
 
 def parse_jsonl(data: bytes, label: str) -> Table:
     """Parse one JSON object per line; a key that a line lacks is a missing value."""
     rows: list[dict[str, Any]] = []
-    lines = _lines(_decode(data, label))
+    lines = _lines(decode(data, label))
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line, strict=False)
@@ -189,7 +193,7 @@ def _from_records(records: list[list[str]], starts: list[int], data: bytes, labe
     return Table(label, columns, tuple(starts[1 : len(records)]), hashlib.sha256(data).hexdigest())
 
 
-def _decode(data: bytes, label: str) -> str:
+def decode(data: bytes, label: str) -> str:
     """Text of UTF-8 bytes without the byte order mark; DataError at the first byte that is not UTF-8."""
     offset = len(_BOM) if data.startswith(_BOM) else 0
     try:

@@ -6,17 +6,18 @@ name would, without a network, take whichever version it last prepared, whatever
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from actsim.data.files import Table, arrow_columns
 from actsim.errors import DataError
 from actsim.registry import unknown_name
 
-_FILES = ["*.parquet", "*.jsonl", "*.json", "*.jsonl.gz", "*.json.gz", "*.csv", "*.md"]
+_FILES = ("*.parquet", "*.jsonl", "*.json", "*.jsonl.gz", "*.json.gz", "*.csv", "*.md")
 _TIMEOUT_SECONDS = 10.0
 
 
-def fetch_snapshot(hub_id: str, revision: str, *, otherwise: str) -> tuple[Path, str]:
+def fetch_snapshot(hub_id: str, revision: str, *, otherwise: str, files: Sequence[str] = _FILES) -> tuple[Path, str]:
     """The local folder with the files of a hub data set, and the commit they belong to.
 
     A copy in the cache is used when the hub cannot be reached, or HF_HUB_OFFLINE is set.
@@ -25,6 +26,7 @@ def fetch_snapshot(hub_id: str, revision: str, *, otherwise: str) -> tuple[Path,
         hub_id: ``owner/name`` of the data set.
         revision: a commit, branch, tag or ref such as ``refs/convert/parquet``.
         otherwise: what the user can do instead, for the message.
+        files: patterns of the files that are fetched.
 
     Raises:
         DataError: it is neither on the hub nor in the cache, or may not be read.
@@ -43,7 +45,7 @@ def fetch_snapshot(hub_id: str, revision: str, *, otherwise: str) -> tuple[Path,
             hub_id,
             repo_type="dataset",
             revision=revision,
-            allow_patterns=_FILES,
+            allow_patterns=list(files),
             local_files_only=failure is not None,
         )
     except (HTTPError, OSError) as error:
@@ -54,13 +56,14 @@ def fetch_snapshot(hub_id: str, revision: str, *, otherwise: str) -> tuple[Path,
     return Path(folder), Path(folder).name
 
 
-def read_snapshot(folder: Path, split: str, label: str) -> Table:
+def read_snapshot(folder: Path, split: str, label: str, *, first: int | None = None) -> Table:
     """One split of a folder in the hub's layout, read by ``datasets``.
 
     Args:
         folder: holds parquet, jsonl or csv files whose names or folders say the split.
         split: the split's name on the hub.
         label: how to call the data in messages.
+        first: only so many rows from the start of the split; all of them when None.
 
     Raises:
         UsageError: there is no such split; lists those found.
@@ -72,7 +75,8 @@ def read_snapshot(folder: Path, split: str, label: str) -> Table:
         found = datasets.get_dataset_split_names(str(folder))
         if split not in found:
             raise unknown_name(f"split of {label}", split, found)
-        table = datasets.load_dataset(str(folder), split=split).with_format("arrow")[:]
+        rows = split if first is None else f"{split}[:{first}]"
+        table = datasets.load_dataset(str(folder), split=rows).with_format("arrow")[:]
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
         raise DataError(f"{label}: cannot be read ({_reason(error)}); delete {folder} and run again.") from error
     return Table(label, arrow_columns(table))

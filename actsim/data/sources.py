@@ -1,9 +1,9 @@
-"""Where sentence pairs come from: the package, a data directory, the hub, or a file of the user's."""
+"""Where tables come from: the package, a data directory, the hub, or a file of the user's."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -100,18 +100,17 @@ def _read_benchmark(
     """The table of a benchmark's split, and the record of where it came from."""
     stem = benchmark.hub_split(split)
     wanted = benchmark.release(asked)
-    folder = data_dir if data_dir is not None else os.environ.get(DATA_DIR_VARIABLE) or None
+    folder = data_folder(data_dir)
     if revision is not None and (wanted.hub_id is None or folder is not None):
         raise UsageError(
             f"the revision {revision!r} is for data from the hub, but {benchmark.name} is read from "
             f"{'the package' if wanted.hub_id is None else folder}; leave it out, or unset {DATA_DIR_VARIABLE}."
         )
     if wanted.hub_id is None:
-        table = _read_package(stem, benchmark.name)
-        source: dict[str, Any] = {"kind": "package", "path": table.label, "sha256": table.sha256}
+        table, source = read_package(f"{stem}.jsonl", benchmark.name)
     elif folder is not None:
-        table = _read_local(benchmark, stem, Path(folder))
-        source = {"kind": "local", "path": table.label, "sha256": table.sha256}
+        local = folder / str(benchmark.local_folder)
+        table, source = read_local(local, stem, benchmark.name, benchmark.splits.values())
     else:
         table, source = _read_hub(benchmark, wanted.hub_id, revision or str(wanted.hub_revision), stem)
     found = benchmark.recognise(split, len(table), asked)
@@ -123,17 +122,40 @@ def _read_benchmark(
     return table, {**source, "release": found}
 
 
-def _read_package(stem: str, name: str) -> Table:
-    resource = resources.files("actsim.data.sample") / f"{stem}.jsonl"
-    return parse_jsonl(resource.read_bytes(), f"{name}/{stem}.jsonl")
+def data_folder(data_dir: str | Path | None) -> Path | None:
+    """The folder with local copies: the given one, else what ACTSIM_DATA_DIR says; None where neither is there."""
+    folder = data_dir if data_dir is not None else os.environ.get(DATA_DIR_VARIABLE) or None
+    return None if folder is None else Path(folder)
 
 
-def _read_local(benchmark: Benchmark, stem: str, data_dir: Path) -> Table:
-    """The one file ``<data_dir>/<folder>/<stem>.<ending>``."""
-    folder = data_dir / str(benchmark.local_folder)
+def read_package(path: str, name: str) -> tuple[Table, dict[str, Any]]:
+    """A jsonl file that ships with actsim, and the record of it.
+
+    Args:
+        path: inside ``actsim/data/sample``.
+        name: of the data set, for messages.
+    """
+    resource = resources.files("actsim.data.sample") / path
+    table = parse_jsonl(resource.read_bytes(), f"{name}/{resource.name}")
+    return table, {"kind": "package", "path": table.label, "sha256": table.sha256}
+
+
+def read_local(folder: Path, stem: str, name: str, stems: Collection[str]) -> tuple[Table, dict[str, Any]]:
+    """The one file ``<folder>/<stem>.<ending>``, and the record of it.
+
+    Args:
+        folder: of the data set, inside the data directory.
+        stem: the split's file name without its ending.
+        name: of the data set, for messages.
+        stems: what the files of all its splits are called.
+
+    Raises:
+        DataError: there is no such folder, or two files for the split.
+        UsageError: there is no file for the split; lists those found.
+    """
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: no such folder; {benchmark.name} is looked for in {benchmark.local_folder}/{stem}.jsonl (or "
+            f"{folder}: no such folder; {name} is looked for in {folder.name}/{stem}.jsonl (or "
             f"csv, tsv, parquet) there. Correct --data-dir, or unset {DATA_DIR_VARIABLE} to use the hub."
         )
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS and path.is_file())
@@ -142,11 +164,17 @@ def _read_local(benchmark: Benchmark, stem: str, data_dir: Path) -> Table:
         names = " and ".join(path.name for path in candidates)
         raise DataError(f"{folder}: {names} could each be the split {stem!r}; keep one of them.")
     if not candidates:
-        found = ", ".join(dict.fromkeys(path.stem for path in files if path.stem in benchmark.splits.values()))
+        found = ", ".join(dict.fromkeys(path.stem for path in files if path.stem in stems))
         raise UsageError(
             f"{folder}: no file for the split {stem!r}; splits found: {found or 'none'}. Pass one of these."
         )
-    return read_table(candidates[0], label=f"{folder.name}/{candidates[0].name}")
+    table = read_table(candidates[0], label=f"{folder.name}/{candidates[0].name}")
+    return table, {"kind": "local", "path": table.label, "sha256": table.sha256}
+
+
+def hub_record(hub_id: str, commit: str, asked: str) -> dict[str, Any]:
+    """Where a table from the hub came from: the commit that was read, and the revision that was asked for."""
+    return {"kind": "hub", "path": hub_id, "revision": commit, "revision_asked": asked, "sha256": None}
 
 
 def _read_hub(benchmark: Benchmark, hub_id: str, revision: str, stem: str) -> tuple[Table, dict[str, Any]]:
@@ -157,4 +185,4 @@ def _read_hub(benchmark: Benchmark, hub_id: str, revision: str, stem: str) -> tu
     )
     folder, commit = fetch_snapshot(hub_id, revision, otherwise=otherwise)
     table = read_snapshot(folder, stem, f"{hub_id} {stem}")
-    return table, {"kind": "hub", "path": hub_id, "revision": commit, "revision_asked": revision, "sha256": None}
+    return table, hub_record(hub_id, commit, revision)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from actsim.core.precision import widest_float
 from actsim.errors import ModelError, UsageError
+
+_MEMORY_FILE = Path("/proc/meminfo")
 
 DTYPES = {
     "float32": torch.float32,
@@ -81,3 +87,26 @@ def _count(kind: str) -> int:
     if kind == "mps":
         return int(torch.backends.mps.is_available())
     return 1
+
+
+def free_memory(device: str) -> int:
+    """Bytes that are free on a device now; on a CPU what Linux calls available, elsewhere half of all there is."""
+    place = torch.device(device)
+    if place.type == "cuda":
+        return torch.cuda.mem_get_info(place)[0]
+    if place.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    if _MEMORY_FILE.is_file():
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMORY_FILE.read_text(), re.MULTILINE)
+        if found is not None:
+            return int(found[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+OUT_OF_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator")
+"""How torch words it where it has no error type of its own for that: on mps and on a CPU."""
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device's memory did not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)

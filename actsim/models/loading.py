@@ -107,6 +107,13 @@ class LoadedModel:
         """The devices on which layers 1 … L lie, each once, in this order."""
         return tuple(dict.fromkeys(str(linear.parameter.device) for linear in self.maps))
 
+    @property
+    def scoring_device(self) -> str:
+        """The first layer's device, or, where the layers' devices are not of one kind, a name that has no backend of
+        its own: patterns are then formed by what runs everywhere."""
+        kinds = {torch.device(device).type for device in self.devices}
+        return self.devices[0] if len(kinds) == 1 else "several"
+
     def identity(self) -> dict[str, Any]:
         """What makes it this model and no other, ready for JSON and free of machine paths."""
         return {

@@ -58,10 +58,7 @@ def tokenise_for(model: LoadedModel, texts: Sequence[str], labels: Sequence[str]
         template = Template.of(scoring.template)
         prompts, truncated = tokenise_prompts(model.tokenizer, template, texts, labels, scoring.max_tokens)
         found = Tokenised(tuple(prompts), tuple(truncated))
-    if model.control is None or model.control.name != "shuffled-tokens":
-        return found
-    seed, fixed = model.control.seed, special_tokens(model.tokenizer)
-    return Tokenised(tuple(_shuffled(tokens, seed, fixed) for tokens in found.tokens), found.truncated)
+    return Tokenised(tuple(in_control_order(model, tokens) for tokens in found.tokens), found.truncated)
 
 
 def check_template(model: LoadedModel, scoring: Scoring) -> None:
@@ -73,8 +70,14 @@ def check_template(model: LoadedModel, scoring: Scoring) -> None:
         )
 
 
-def _shuffled(tokens: Tokens, seed: int, fixed: frozenset[int]) -> Tokens:
-    """The order of a control; in a template the sentence alone is shuffled, wherever it stands."""
+def in_control_order(model: LoadedModel, tokens: Tokens) -> Tokens:
+    """The tokens as they are; for a control with shuffled tokens in its order, special tokens in place.
+
+    In a template the sentence alone is shuffled, wherever it stands.
+    """
+    if model.control is None or model.control.name != "shuffled-tokens":
+        return tokens
+    seed, fixed = model.control.seed, special_tokens(model.tokenizer)
     if isinstance(tokens, Prompt):
         return Prompt(shuffle(tokens, seed, fixed, tokens.texts), tokens.texts)
     return shuffle(tokens, seed, fixed)

@@ -164,7 +164,7 @@ class Encoder:
 
     def _consumer(self) -> LayerVectors:
         settings, pattern = self.encoding, Pattern(self.scoring.absolute, self.scoring.weighted)
-        scorer = default_backend(self.loaded.device, self.loaded.dtype)
+        scorer = default_backend(self.loaded.scoring_device, self.loaded.dtype)
         if settings.kind == "sketch":
             assert self._share is not None
             return SketchedPatterns(self.maps, pattern, self._share, settings.seed, scorer)

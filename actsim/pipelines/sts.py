@@ -19,6 +19,7 @@ from actsim.core.passes import PassResult, consume
 from actsim.core.precision import to_float64
 from actsim.core.scoring import default_backend
 from actsim.errors import ModelError
+from actsim.models.devices import out_of_memory
 from actsim.models.tokenise import tokenise_for
 
 if TYPE_CHECKING:
@@ -154,24 +155,9 @@ def _same_passes(one: Job, other: Job) -> bool:
 
 
 def _backend_of(job: Job) -> str:
-    scorer = default_backend(_scoring_device(job.loaded), job.loaded.dtype)
+    scorer = default_backend(job.loaded.scoring_device, job.loaded.dtype)
     LOG.info("scoring backend: %s", scorer)
     return scorer
-
-
-def _scoring_device(loaded: LoadedModel) -> str:
-    """The first layer's device, or, where the layers' devices are not of one kind, a name that has no backend of its
-    own: patterns are then formed by what runs everywhere."""
-    kinds = {torch.device(device).type for device in loaded.devices}
-    return loaded.devices[0] if len(kinds) == 1 else "several"
-
-
-OUT_OF_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator")
-"""How torch words it where it has no error type of its own for that: on mps and on a CPU."""
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 class WithinMemory:
@@ -198,7 +184,7 @@ class WithinMemory:
         try:
             return [[table] for table in score_together(jobs, batch, self._scorer)]
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if len(batch.pairs) == 1:
                 label = jobs[0].labels[batch.pairs[0]][0]

@@ -14,6 +14,7 @@ from actsim.report.plotly_parts import (
     heat_map,
     interval_area,
     layer_axis,
+    numbered,
     plain_value,
     plotly_text,
 )
@@ -105,4 +106,4 @@ def _heat_map(found: Row) -> Figure:
     for name, layers in (("xaxis", columns), ("yaxis", rows)):
         layout[name] |= {**layer_axis(len(layers)), "showline": False, "ticks": ""}
     shown = {"runs": runs_choice(found)}
-    return {"traces": [heat_map(columns, rows, values, hover, shown)], "layout": layout, "meta": shown}
+    return {"traces": numbered(heat_map(columns, rows, values, hover, shown)), "layout": layout, "meta": shown}

@@ -22,6 +22,7 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from actsim.report.contrast import takes_dark_ink
 from actsim.report.lines import lines_beside
 from actsim.report.palette import (
     BAND_COLOUR,
@@ -102,15 +103,22 @@ def png(figure: Figure, title: str) -> bytes:
     return stream.getvalue()
 
 
+def drawn(name: str, title: str, figure: Figure) -> dict[str, bytes]:
+    """A figure as the files ``name``.svg and ``name``.png."""
+    files = {f"{name}.svg": svg(figure, title).encode()}
+    figure.set_layout_engine("none")  # what was laid out for the one form stays where it is in the other
+    return files | {f"{name}.png": png(figure, title)}
+
+
 def write_cells(axes: Axes, values: np.ndarray, *, first_row: int = 1) -> None:
     """The figure in every cell of a heat map, in the ink that can be read on its colour.
 
     Columns are counted from 1, rows from ``first_row``; undefined cells stay empty.
     """
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2 if np.isfinite(values).any() else 0.0
+    dark = takes_dark_ink(values)
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            ink = "black" if value > middle else "white"
+            ink = "black" if dark[row, column] else "white"
             place = (column + 1, row + first_row)
             axes.text(*place, number(value, 2), ha="center", va="center", fontsize=8, color=ink)
 

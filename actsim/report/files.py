@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actsim.report.figures import layer_curve, png, svg
+from actsim.report.figures import drawn, layer_curve
 from actsim.report.html import report_html
 from actsim.report.markdown import FIGURE, report_markdown
 from actsim.report.score_figures import kinds_heat_map, scores_figure
@@ -56,9 +56,7 @@ def report_files(
         files[PAGE] = report_html(scores, pairs, summary, manifest, keep_text=keep_text).encode()
     files |= table_files(summary)
     for name, title, figure in _figures(scores, pairs, summary):
-        files[f"{name}.svg"] = svg(figure, title).encode()
-        figure.set_layout_engine("none")  # what was laid out for the one form stays where it is in the other
-        files[f"{name}.png"] = png(figure, title)
+        files |= drawn(name, title, figure)
     linked = {FIGURE: CURVE} | {name: name for name in sorted({*files, *beside} - {CURVE})}
     return files | {MARKDOWN: report_markdown(summary, manifest, linked).encode()}
 

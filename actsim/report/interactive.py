@@ -30,6 +30,8 @@ from actsim.report.plotly_parts import (
     heat_map,
     interval_area,
     layer_axis,
+    legend_above,
+    numbered,
     plain_value,
     plotly_text,
     statistics_text,
@@ -134,7 +136,7 @@ def kinds_heat_map(summary: Row) -> Figure:
             [f"{name}, layer {layer}: {statistics_text(of[layer])}" if layer in of else "" for layer in layers]
             for name, of in rows.items()
         ]
-        traces.append(heat_map(layers, [plotly_text(name) for name in rows], z, text, {"measure": measure}))
+        traces += numbered(heat_map(layers, [plotly_text(name) for name in rows], z, text, {"measure": measure}))
     layout = figure_layout("layer", "")
     layout["xaxis"] |= layer_axis(summary["n_layers"])
     layout["yaxis"] |= {"type": "category", "autorange": "reversed", "showgrid": False}
@@ -170,9 +172,7 @@ def score_figures(scores: PairScores, gold: Floats, summary: Row) -> tuple[Figur
         against["xaxis"]["dtick"] = 1
     against["xaxis"]["showgrid"] = against["yaxis"]["showgrid"] = spread["xaxis"]["showgrid"] = False
     spread["yaxis"]["rangemode"] = "tozero"
-    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
-    spread |= {"showlegend": True, "legend": {**legend, "bgcolor": "rgba(0,0,0,0)"}, "hovermode": "x"}
-    spread["margin"] = {**spread["margin"], "t": 36}
+    spread |= legend_above(spread) | {"hovermode": "x"}
     return {"traces": densities, "layout": against}, {"traces": spreads, "layout": spread}
 
 

@@ -63,8 +63,8 @@ def report_markdown(summary: Row, manifest: Row, files: Mapping[str, str]) -> st
         *_partial(summary),
         *_kinds(summary),
         *_provenance(summary, manifest),
-        *_notes(summary),
-        *_files(files),
+        *notes_section(summary),
+        *files_section(files),
         "## Reference",
         CITATION,
     ]
@@ -306,6 +306,11 @@ def _provenance(summary: Row, manifest: Row) -> Iterator[str]:
         "intervals": {**statistics, "method": "percentile bootstrap over pairs, ranks taken anew"},
         "run": {**record, "wall time": f"{manifest['seconds']:.1f} s", "configuration digest": manifest["digest"]},
     }
+    yield from provenance_section(parts, command)
+
+
+def provenance_section(parts: Mapping[str, Row], command: str | Sequence[str] | None) -> Iterator[str]:
+    """A table of settings, part by part, and the command that repeats the run."""
     rows = [
         [escaped(part), escaped(name), escaped(value)]
         for part, content in parts.items()
@@ -332,13 +337,15 @@ def _leaves(content: Row, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield name, str(value)
 
 
-def _notes(summary: Row) -> Iterator[str]:
+def notes_section(summary: Row) -> Iterator[str]:
+    """The notes of a summary, where it has some."""
     if summary["notes"]:
         yield "## Notes"
         yield "\n".join(f"- {escaped(note)}" for note in summary["notes"])
 
 
-def _files(files: Mapping[str, str]) -> Iterator[str]:
+def files_section(files: Mapping[str, str]) -> Iterator[str]:
+    """Links to the files beside the report, name -> path; the embedded figure is none of them."""
     others = [f"- [{escaped(name)}]({quote(path)})" for name, path in files.items() if name != FIGURE]
     if others:
         yield "## Files"

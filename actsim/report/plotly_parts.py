@@ -11,6 +11,9 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from actsim.report.contrast import takes_dark_ink
 from actsim.report.palette import BAND_COLOUR, CELL_TEXT_LAYERS, GROUND, HEAT_MAP, INK, INTERVAL_OPACITY, LineStyle
 from actsim.report.wording import Row, defined, interval, number, one_line, runs_of_layers
 
@@ -53,6 +56,8 @@ DARK = {
 }
 """Colour on a light ground -> its counterpart on a dark one, in this order of meaning; others serve both."""
 GRID = "#DDDDDD"
+LIGHT_ON_CELL, DARK_ON_CELL = "#FEFEFE", "#010101"
+"""Figures in the cells of a heat map, whose colours are those of both themes: none of DARK, which would turn them."""
 
 
 def plotly_text(text: object) -> str:
@@ -112,10 +117,14 @@ def interval_area(rows: Mapping[int, Row], colour: str, shown: Meta, place: Call
 
 
 def heat_map(
-    x: Sequence[int], y: Sequence[int | str], z: Sequence[Sequence[float | None]], hover: list[list[str]], shown: Meta
+    x: Sequence[int | str],
+    y: Sequence[int | str],
+    z: Sequence[Sequence[float | None]],
+    hover: list[list[str]],
+    shown: Meta,
 ) -> Trace:
-    """ρ in cells, z[row][column] with rows y; what a cell says when pointed at. Small ones show their figures."""
-    trace: Trace = {
+    """ρ in cells, z[row][column] with rows y; what a cell says when pointed at."""
+    return {
         "type": "heatmap",
         "x": list(x),
         "y": list(y),
@@ -128,10 +137,33 @@ def heat_map(
         "ygap": 1,
         "meta": dict(shown),
     }
-    if max(len(x), len(y)) <= CELL_TEXT_LAYERS:
-        trace |= {"text": [["" if cell is None else number(cell, 2) for cell in line] for line in z]}
-        trace |= {"texttemplate": "%{text}", "textfont": {"size": 11}}
-    return trace
+
+
+def numbered(trace: Trace, digits: int = 2) -> list[Trace]:
+    """A heat map with the figures of its cells in them, where it is small enough.
+
+    Two traces: the map with the light figures, and over it, in the same colours, the cells that dark ones can be read
+    on. Plotly by itself writes grey on cells of middle lightness.
+    """
+    if max(len(trace["x"]), len(trace["y"])) > CELL_TEXT_LAYERS:
+        return [trace]
+    values = np.array([[np.nan if cell is None else cell for cell in line] for line in trace["z"]])
+    dark = takes_dark_ink(values)
+    text = [["" if cell is None else number(cell, digits) for cell in line] for line in trace["z"]]
+    written = {"texttemplate": "%{text}"}
+    light = [[cell * (not own) for cell, own in zip(*lines, strict=True)] for lines in zip(text, dark, strict=True)]
+    under = trace | written | {"text": light, "textfont": {"size": 11, "color": LIGHT_ON_CELL}}
+    if not dark.any():
+        return [under]
+    limits = {"zmin": float(np.nanmin(values)), "zmax": float(np.nanmax(values))}
+    over = (
+        trace | limits | written | {"text": text, "textfont": {"size": 11, "color": DARK_ON_CELL}, "showscale": False}
+    )
+    over["z"] = [
+        [cell if own else None for cell, own in zip(*lines, strict=True)]
+        for lines in zip(trace["z"], dark, strict=True)
+    ]
+    return [under | limits, over]
 
 
 def legend_mark(style: LineStyle, label: str) -> dict[str, Any]:
@@ -170,6 +202,16 @@ def figure_layout(x: str, y: str) -> dict[str, Any]:
         "yaxis": {**axis, "title": {"text": y, "standoff": 8, "font": {"size": 13}}},
         "hoverlabel": {"bgcolor": GROUND, "bordercolor": INK, "font": {"color": INK}},
         "showlegend": False,
+    }
+
+
+def legend_above(layout: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a layout show the names of its traces, above the plot."""
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
+    return {
+        "showlegend": True,
+        "legend": {**legend, "bgcolor": "rgba(0,0,0,0)"},
+        "margin": {**layout["margin"], "t": 36},
     }
 
 

@@ -12,7 +12,7 @@ from actsim import __version__
 from actsim.config import differences
 from actsim.errors import ResumeError
 from actsim.store.files import LOCK_NAME, TEMPORARY_PREFIX, list_directory, read_bytes, remove, write_atomic
-from actsim.store.parts import PARTS_FOLDER, PartLayout, part_number
+from actsim.store.parts import PARTS_FOLDER, Layout, PartLayout, part_number
 
 MANIFEST_NAME = "manifest.json"
 SUMMARY_NAME = "summary.json"
@@ -91,14 +91,20 @@ def _damaged(path: Path, reason: str) -> UnusableManifest:
 
 
 def stored_layout(directory: Path, manifest: dict[str, Any]) -> PartLayout:
-    """The layout of the parts as the manifest tells it, without the pairs of each part."""
+    """The layout of the parts of a run over pairs as the manifest tells it, without the pairs of each part."""
+    groups, counts = stored_groups(directory, manifest)
     try:
-        return PartLayout(
-            digest=manifest["digest"],
-            measures=tuple(manifest["config"]["scoring"]["measures"]),
-            groups=tuple((int(group["layer"]), str(group["kind"])) for group in manifest["groups"]),
-            counts=tuple(int(count) for count in manifest["parts"]),
-        )
+        measures = tuple(manifest["config"]["scoring"]["measures"])
+        return PartLayout(digest=manifest["digest"], groups=groups, counts=counts, measures=measures)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(directory / MANIFEST_NAME, "its groups, parts or measures cannot be read") from error
+
+
+def stored_groups(directory: Path, manifest: dict[str, Any]) -> tuple[tuple[tuple[int, str], ...], tuple[int, ...]]:
+    """The (layer, kind) that a run has numbers for, and the number of rows of each of its parts."""
+    try:
+        groups = tuple((int(group["layer"]), str(group["kind"])) for group in manifest["groups"])
+        return groups, tuple(int(count) for count in manifest["parts"])
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(directory / MANIFEST_NAME, "its groups, parts or measures cannot be read") from error
 
@@ -127,7 +133,7 @@ def clear_run(directory: Path, files: Sequence[str]) -> None:
             remove(path)
 
 
-def new_manifest(config: dict[str, Any], layout: PartLayout, plan: str, record: dict[str, Any]) -> dict[str, Any]:
+def new_manifest(config: dict[str, Any], layout: Layout, record: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a run that has no parts yet; ``record`` is whatever the caller wants kept beside the results."""
     return {
         "format": FORMAT,
@@ -135,7 +141,7 @@ def new_manifest(config: dict[str, Any], layout: PartLayout, plan: str, record: 
         "status": "running",
         "digest": layout.digest,
         "config": config,
-        "plan": plan,
+        "plan": layout.plan_digest(),
         "groups": [{"layer": layer, "kind": kind} for layer, kind in layout.groups],
         "n_parts": len(layout.counts),
         "parts": list(layout.counts),

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,70 +85,54 @@ def encode_parquet(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def plan_digest(part_pairs: Sequence[Sequence[int]]) -> str:
-    """Hexadecimal SHA-256 of which pairs are in which part."""
-    return hashlib.sha256(json.dumps([list(map(int, pairs)) for pairs in part_pairs]).encode()).hexdigest()
-
-
 @dataclass(frozen=True)
-class PartLayout:
-    """What every part of one run must look like.
+class Layout(ABC):
+    """What the parts of one run have in common, whatever their rows are: their files, and the proof of what they are.
 
     Attributes:
         digest: of the run's configuration.
-        measures: names of the score columns.
-        groups: (layer, kind) of each value in a score column, by layer, ``"all"`` first.
-        counts: number of pairs of each part.
-        part_pairs: the pairs of each part, or None for a reader, who has the counts alone.
+        groups: the (layer, kind) that the run has numbers for, by layer.
+        counts: number of rows of each part.
     """
 
     digest: str
-    measures: tuple[str, ...]
     groups: tuple[tuple[int, str], ...]
     counts: tuple[int, ...]
-    part_pairs: tuple[tuple[int, ...], ...] | None = None
-
-    def __post_init__(self) -> None:
-        layers = [layer for layer, _ in self.groups]
-        first = [kind for index, (layer, kind) in enumerate(self.groups) if layer not in layers[:index]]
-        if not layers or layers != sorted(layers) or len(set(self.groups)) < len(self.groups) or set(first) != {"all"}:
-            raise ValueError(f"groups must be distinct (layer, kind), by layer and 'all' first, got {self.groups}")
-        if self.part_pairs is not None:
-            pairs = sorted(pair for part in self.part_pairs for pair in part)
-            if not pairs or pairs != list(range(len(pairs))) or not all(self.part_pairs):
-                raise ValueError("the parts must split the pairs 0 … n-1, n > 0, into sets that are not empty")
 
     @property
-    def n_pairs(self) -> int:
-        """Number of pairs of the whole run."""
+    @abstractmethod
+    def key(self) -> tuple[str, ...]:
+        """The columns that tell rows apart and that rows are sorted by."""
+
+    @abstractmethod
+    def check(self, number: int, table: pa.Table) -> None:
+        """Raise ValueError unless columns, types, nulls and keys of ``table`` are those of part ``number``."""
+
+    @abstractmethod
+    def normalise(self, number: int, table: pa.Table) -> pa.Table:
+        """``table`` in the one form in which part ``number`` is stored; raises as ``check``, NumericError for values
+        that are not finite."""
+
+    @abstractmethod
+    def plan(self) -> Sequence[Sequence[Any]]:
+        """The keys of the rows of each part, ready for JSON."""
+
+    @abstractmethod
+    def is_whole(self, table: pa.Table) -> bool:
+        """Whether the rows of all parts together, sorted, are those of the run, each once."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of the whole run."""
         return sum(self.counts)
 
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The layers that have groups, counted from 1."""
-        return tuple(dict.fromkeys(layer for layer, _ in self.groups))
+    def plan_digest(self) -> str:
+        """Hexadecimal SHA-256 of which rows are in which part."""
+        return hashlib.sha256(json.dumps(self.plan()).encode()).hexdigest()
 
-    def widths(self) -> dict[str, int]:
-        """The list columns a part can have, and the number of values in each of their rows."""
-        return dict.fromkeys(self.measures, len(self.groups)) | dict.fromkeys(HIDDEN_BASELINES, len(self.layers))
-
-    def normalise(self, number: int, table: pa.Table) -> pa.Table:
-        """``table`` in the one form in which part ``number`` is stored: columns and rows in order, NaN as null.
-
-        Raises:
-            ValueError: names, types, lengths or pairs are not those of the part.
-            NumericError: a value is infinite, or NaN where no null is allowed; names the pair and the column.
-        """
-        import pyarrow as pa
-
-        self.check(number, table)
-        order = [
-            name for name in (*_REQUIRED, *self.measures, *HIDDEN_BASELINES, *_OPTIONAL) if name in table.schema.names
-        ]
-        table = table.select(order).sort_by("pair").combine_chunks()
-        widths = self.widths()
-        columns = [_finite(table, name, widths.get(name, 1)) for name in order]
-        return pa.table(columns, names=order)
+    def sort(self, table: pa.Table) -> pa.Table:
+        """``table`` in the order of its keys."""
+        return table.sort_by([(name, "ascending") for name in self.key]).combine_chunks()
 
     def encode(self, number: int, table: pa.Table) -> tuple[str, bytes]:
         """File name and content of part ``number``; raises as ``normalise`` does."""
@@ -185,6 +170,66 @@ class PartLayout:
     def _metadata(self, number: int) -> dict[bytes, bytes]:
         return {b"actsim.digest": self.digest.encode(), b"actsim.part": str(number).encode()}
 
+
+@dataclass(frozen=True)
+class PartLayout(Layout):
+    """What every part of a run over sentence pairs must look like.
+
+    Attributes:
+        measures: names of the score columns; each row has a value per group, of a layer ``"all"`` first.
+        part_pairs: the pairs of each part, or None for a reader, who has the counts alone.
+    """
+
+    measures: tuple[str, ...]
+    part_pairs: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        layers = [layer for layer, _ in self.groups]
+        first = [kind for index, (layer, kind) in enumerate(self.groups) if layer not in layers[:index]]
+        if not layers or layers != sorted(layers) or len(set(self.groups)) < len(self.groups) or set(first) != {"all"}:
+            raise ValueError(f"groups must be distinct (layer, kind), by layer and 'all' first, got {self.groups}")
+        if self.part_pairs is not None:
+            pairs = sorted(pair for part in self.part_pairs for pair in part)
+            if not pairs or pairs != list(range(len(pairs))) or not all(self.part_pairs):
+                raise ValueError("the parts must split the pairs 0 … n-1, n > 0, into sets that are not empty")
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The pair."""
+        return ("pair",)
+
+    def plan(self) -> list[list[int]]:
+        """The pairs of each part."""
+        assert self.part_pairs is not None
+        return [list(pairs) for pairs in self.part_pairs]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that have groups, counted from 1."""
+        return tuple(dict.fromkeys(layer for layer, _ in self.groups))
+
+    def widths(self) -> dict[str, int]:
+        """The list columns a part can have, and the number of values in each of their rows."""
+        return dict.fromkeys(self.measures, len(self.groups)) | dict.fromkeys(HIDDEN_BASELINES, len(self.layers))
+
+    def normalise(self, number: int, table: pa.Table) -> pa.Table:
+        """``table`` in the one form in which part ``number`` is stored: columns and rows in order, NaN as null.
+
+        Raises:
+            ValueError: names, types, lengths or pairs are not those of the part.
+            NumericError: a value is infinite, or NaN where no null is allowed; names the pair and the column.
+        """
+        import pyarrow as pa
+
+        self.check(number, table)
+        order = [
+            name for name in (*_REQUIRED, *self.measures, *HIDDEN_BASELINES, *_OPTIONAL) if name in table.schema.names
+        ]
+        table = self.sort(table.select(order))
+        widths = self.widths()
+        columns = [_finite(table, name, widths.get(name, 1)) for name in order]
+        return pa.table(columns, names=order)
+
     def check(self, number: int, table: pa.Table) -> None:
         """Raise ValueError unless names, types, list lengths, nulls and pairs of ``table`` are those of the part."""
         import pyarrow.compute as pc
@@ -206,10 +251,14 @@ class PartLayout:
                 f"part {number}: {len(found)} rows that are not the {self.counts[number]} pairs of the part"
             )
 
+    def is_whole(self, table: pa.Table) -> bool:
+        """Whether every pair is there once."""
+        return table["pair"].to_pylist() == list(range(self.n_rows))
+
     def _check_columns(self, table: pa.Table) -> None:
         lists = dict.fromkeys(self.widths(), "list<double>")
         allowed = _REQUIRED | lists | _OPTIONAL
-        types = {field.name: _type_name(field.type) for field in table.schema}
+        types = {field.name: type_name(field.type) for field in table.schema}
         if len(types) < len(table.schema.names):
             raise ValueError(f"a column occurs twice: {', '.join(table.schema.names)}")
         if missing := [name for name in (*_REQUIRED, *self.measures) if name not in types]:
@@ -220,10 +269,11 @@ class PartLayout:
             raise ValueError(f"unexpected columns: {', '.join(wrong)}; allowed: {expected}")
 
 
-def _type_name(kind: Any) -> str:
+def type_name(kind: pa.DataType) -> str:
+    """A column's type as it is written here: ``int32``, ``double``, ``list<double>``."""
     import pyarrow as pa
 
-    return "list<double>" if kind.equals(pa.list_(pa.float64())) else str(kind)
+    return f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind)
 
 
 def _finite(table: pa.Table, name: str, width: int) -> Any:
@@ -232,10 +282,9 @@ def _finite(table: pa.Table, name: str, width: int) -> Any:
     import pyarrow.compute as pc
 
     column = table[name]
-    values = pa.concat_arrays(column.chunks)
-    is_list = pa.types.is_list(values.type)
-    if is_list:
-        values = values.flatten()
+    whole = pa.concat_arrays(column.chunks)
+    is_list = pa.types.is_list(whole.type)
+    values = whole.flatten() if is_list else whole
     if not pa.types.is_floating(values.type):
         return column
     nan_allowed = is_list or name in _NULLABLE
@@ -244,14 +293,22 @@ def _finite(table: pa.Table, name: str, width: int) -> Any:
     if position >= 0:
         pair = table["pair"][position // width].as_py()
         raise NumericError(f"pair {pair}, column {name}: {values[position].as_py()} is not a finite number.")
+    return nan_as_null(whole, width if is_list else None)
+
+
+def nan_as_null(column: pa.Array, width: int | None) -> pa.Array:
+    """Doubles, or lists of ``width`` doubles each, with NaN as null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = column if width is None else column.flatten()
     values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    if is_list:
-        offsets = pa.array(range(0, len(column) * width + 1, width), pa.int32())
-        return pa.ListArray.from_arrays(offsets, values)
-    return values
+    if width is None:
+        return values
+    return pa.ListArray.from_arrays(pa.array(range(0, len(column) * width + 1, width), pa.int32()), values)
 
 
-def scan_parts(directory: Path, layout: PartLayout) -> tuple[dict[int, pa.Table], list[tuple[Path, str]]]:
+def scan_parts(directory: Path, layout: Layout) -> tuple[dict[int, pa.Table], list[tuple[Path, str]]]:
     """Read and verify every part file of the run in ``directory``.
 
     Returns:
@@ -280,11 +337,11 @@ def scan_parts(directory: Path, layout: PartLayout) -> tuple[dict[int, pa.Table]
     return valid, rejected
 
 
-def join_parts(parts: Mapping[int, pa.Table], layout: PartLayout) -> pa.Table:
-    """All rows, sorted by pair.
+def join_parts(parts: Mapping[int, pa.Table], layout: Layout) -> pa.Table:
+    """All rows, sorted by their key.
 
     Raises:
-        ResumeError: a part is missing, or a pair does not occur exactly once.
+        ResumeError: a part is missing, or a row does not occur exactly once.
     """
     import pyarrow as pa
 
@@ -292,9 +349,7 @@ def join_parts(parts: Mapping[int, pa.Table], layout: PartLayout) -> pa.Table:
     if missing := [number for number in range(n_parts) if number not in parts]:
         shown = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
         raise ResumeError(f"parts missing: {len(missing)} of {n_parts} ({shown}); run the same command again.")
-    table = pa.concat_tables(parts[number] for number in range(n_parts)).sort_by("pair").combine_chunks()
-    if table["pair"].to_pylist() != list(range(layout.n_pairs)):
-        raise ResumeError(
-            f"the parts do not hold each of {layout.n_pairs} pairs exactly once; start over with --fresh."
-        )
+    table = layout.sort(pa.concat_tables(parts[number] for number in range(n_parts)))
+    if not layout.is_whole(table):
+        raise ResumeError(f"the parts do not hold each of {layout.n_rows} rows exactly once; start over with --fresh.")
     return table

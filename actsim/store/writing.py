@@ -40,11 +40,11 @@ from actsim.store.manifest import (
 )
 from actsim.store.parts import (
     PARTS_FOLDER,
+    Layout,
     PartLayout,
     encode_parquet,
     join_parts,
     part_number,
-    plan_digest,
     scan_parts,
 )
 
@@ -65,7 +65,7 @@ class RunStore:
         warnings: one line for each damaged file that was removed and has to be computed again.
     """
 
-    def __init__(self, directory: Path, layout: PartLayout, manifest: dict[str, Any], lock: DirectoryLock) -> None:
+    def __init__(self, directory: Path, layout: Layout, manifest: dict[str, Any], lock: DirectoryLock) -> None:
         self.directory = directory
         self.warnings: list[str] = []
         self._layout = layout
@@ -74,7 +74,7 @@ class RunStore:
         self._started = time.monotonic()
         self._last_part = self._started
         self._parts_written = 0
-        self._pairs_written = 0
+        self._rows_written = 0
         self._columns: list[str] | None = None
         self._open = True
 
@@ -89,19 +89,17 @@ class RunStore:
         record: Mapping[str, Any],
         fresh: bool = False,
     ) -> Self:
-        """Begin a run in ``directory``, or go on with the one that is there.
+        """Begin a run over sentence pairs in ``directory``, or go on with the one that is there.
 
         Args:
             directory: absent, empty, or holding a run of the same configuration.
             config: what the numbers depend on; its digest guards the directory.
             groups: the (layer, kind) of each score value, by layer, ``"all"`` first.
             part_pairs: the pairs of each part; together each of 0 … n-1 once.
-            record: JSON-ready circumstances kept in the manifest: versions, device, threads, machine, seeds, sources.
-            fresh: remove what actsim made in the directory and start over.
+            record, fresh: see ``begin``.
 
         Raises:
-            UsageError: the path is a file, or no directory can be made there.
-            ResumeError: the directory is foreign, in use, damaged, or belongs to another configuration.
+            UsageError, ResumeError: see ``begin``.
             ValueError: groups or parts are not as described.
         """
         plan = tuple(tuple(int(pair) for pair in pairs) for pairs in part_pairs)
@@ -112,8 +110,32 @@ class RunStore:
             counts=tuple(map(len, plan)),
             part_pairs=plan,
         )
-        kept_record = json.loads(to_json(dict(record)))
-        wanted = new_manifest(config.to_dict(), layout, plan_digest(plan), kept_record)
+        return cls.begin(directory, config.to_dict(), layout, record=record, fresh=fresh)
+
+    @classmethod
+    def begin(
+        cls,
+        directory: str | Path,
+        config: dict[str, Any],
+        layout: Layout,
+        *,
+        record: Mapping[str, Any],
+        fresh: bool = False,
+    ) -> Self:
+        """Begin a run whose parts are as ``layout`` says in ``directory``, or go on with the one that is there.
+
+        Args:
+            directory: absent, empty, or holding a run of the same configuration.
+            config: what the numbers depend on, ready for JSON; its digest, the layout's, guards the directory.
+            layout: what every part looks like.
+            record: JSON-ready circumstances kept in the manifest: versions, device, threads, machine, seeds, sources.
+            fresh: remove what actsim made in the directory and start over.
+
+        Raises:
+            UsageError: the path is a file, or no directory can be made there.
+            ResumeError: the directory is foreign, in use, damaged, or belongs to another configuration.
+        """
+        wanted = new_manifest(config, layout, json.loads(to_json(dict(record))))
         path = Path(directory)
         _make_directory(path)
         lock = DirectoryLock(path)
@@ -186,10 +208,10 @@ class RunStore:
                 remove(path)
         self._last_part = time.monotonic()
         self._parts_written += 1
-        self._pairs_written += table.num_rows
+        self._rows_written += table.num_rows
 
     def read_parts(self) -> pa.Table:
-        """All rows, sorted by pair; a ResumeError unless every pair is there exactly once."""
+        """All rows, sorted by their key; a ResumeError unless every row is there exactly once."""
         return join_parts(self._scan(), self._layout)
 
     def update_manifest(self, **entries: Any) -> None:
@@ -198,11 +220,12 @@ class RunStore:
         self._manifest["record"] |= json.loads(to_json(entries))
         write_manifest(self.directory, self._manifest)
 
-    def finish(self, pairs: pd.DataFrame, summary: Mapping[str, Any], texts: Mapping[str, str | bytes]) -> None:
+    def finish(self, pairs: pd.DataFrame | None, summary: Mapping[str, Any], texts: Mapping[str, str | bytes]) -> None:
         """Write the results of a run that has all its parts, and mark it complete.
 
         Args:
-            pairs: one row per pair in the order of the PairSet: id, gold, sentences; written to pairs.parquet.
+            pairs: one row per pair in the order of the PairSet: id, gold, sentences; written to pairs.parquet. None
+                for a run that is not over pairs.
             summary: JSON-ready statistics; written to summary.json.
             texts: further files, name -> content, such as layers.csv, report.md and figures.
 
@@ -210,18 +233,15 @@ class RunStore:
             ResumeError: parts are missing.
             ValueError: a wrong number of pairs, a summary with NaN, a file name that is not a plain one.
         """
-        import pyarrow as pa
-
         self._check_open()
         if missing := self.missing():
             raise ResumeError(f"parts missing: {len(missing)} of {self.n_parts}; run the same command again.")
-        if len(pairs) != self._layout.n_pairs:
-            raise ValueError(f"{len(pairs)} rows of pairs for a run of {self._layout.n_pairs}")
-        frame = pa.Table.from_pandas(pairs, preserve_index=False).replace_schema_metadata(None)
         contents = {name: text.encode() if isinstance(text, str) else text for name, text in texts.items()}
         for name in contents:
             _check_name(name)
-        contents |= {PAIRS_NAME: encode_parquet(frame), SUMMARY_NAME: to_json(dict(summary))}
+        contents[SUMMARY_NAME] = to_json(dict(summary))
+        if pairs is not None:
+            contents[PAIRS_NAME] = self._encode_pairs(pairs)
         earlier = set(self._manifest["files"])
         self._manifest |= {"status": "running", "files": sorted(earlier | contents.keys())}
         write_manifest(self.directory, self._manifest)
@@ -231,6 +251,13 @@ class RunStore:
             remove(self.directory / Path(name).name)
         self._manifest |= {"status": "complete", "files": sorted(contents)}
         self._end_session(interrupted=False)
+
+    def _encode_pairs(self, pairs: pd.DataFrame) -> bytes:
+        import pyarrow as pa
+
+        if len(pairs) != self._layout.n_rows:
+            raise ValueError(f"{len(pairs)} rows of pairs for a run of {self._layout.n_rows}")
+        return encode_parquet(pa.Table.from_pandas(pairs, preserve_index=False).replace_schema_metadata(None))
 
     def close(self, *, interrupted: bool = False) -> None:
         """End the session, unless ``finish`` has, and let others write; a second call does nothing."""
@@ -262,7 +289,7 @@ class RunStore:
         if sessions and sessions[-1]["ended"] is None:
             sessions[-1]["interrupted"] = True
         session = {"started": timestamp(), "ended": None, "seconds": None}
-        session |= {"parts_written": None, "pairs_written": None, "interrupted": None}
+        session |= {"parts_written": None, "rows_written": None, "interrupted": None}
         sessions.append(session | ({"changes": changes} if changes else {}))
         write_manifest(self.directory, self._manifest)
 
@@ -273,7 +300,7 @@ class RunStore:
             "ended": timestamp(),
             "seconds": round(end - self._started, 3),
             "parts_written": self._parts_written,
-            "pairs_written": self._pairs_written,
+            "rows_written": self._rows_written,
             "interrupted": interrupted,
         }
         self._manifest["seconds"] = round(self.seconds, 3)

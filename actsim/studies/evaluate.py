@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +23,12 @@ from actsim.pipelines.correlation import ControlScores, Selection, summarise
 from actsim.pipelines.sts import Job, evaluate_pairs, prepare
 from actsim.registry import unknown_name
 from actsim.report.files import report_files, table_files
-from actsim.report.page import EXTRA, missing_packages
 from actsim.stats.bands import Band, choose_band
 from actsim.store import PairScores, Run, RunStore, open_run
 from actsim.store.manifest import SUMMARY_NAME
 from actsim.studies import REPORTS
 from actsim.studies.controls import control_scores
+from actsim.studies.record import can_write_page, circumstances
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +37,6 @@ LOG = logging.getLogger("actsim")
 
 SELECTION = "selection"
 """The folder inside of a run in which the pairs of ``select_on`` are scored."""
-
-RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "pandas", "pyarrow")
 
 Progress = Callable[[int, int], None]
 """Called with the number of pairs done and their total."""
@@ -151,15 +145,8 @@ def _finish(store: RunStore, pairs: pd.DataFrame, scores: PairScores, summary: d
     if not report:
         store.finish(pairs, summary, table_files(summary))
         return
-    missing = missing_packages()
-    if missing:
-        LOG.warning(
-            "report.html was not written: it needs %s; run: pip install 'actsim[%s]', then: actsim report %s",
-            " and ".join(missing),
-            EXTRA,
-            shlex.quote(str(store.directory)),
-        )
-    files = report_files(scores, pairs, summary, store.manifest, page=not missing, beside=[SUMMARY_NAME])
+    page = can_write_page(store.directory)
+    files = report_files(scores, pairs, summary, store.manifest, page=page, beside=[SUMMARY_NAME])
     store.finish(pairs, summary, files)
 
 
@@ -263,20 +250,7 @@ def _pairs_frame(pairs: PairSet, scores: PairScores, keep_text: bool) -> pd.Data
 
 def run_record(loaded: LoadedModel, pairs: PairSet, command: Sequence[str] | None) -> dict[str, Any]:
     """What is kept beside the configuration: changes no number, tells how the run was made."""
-    import torch
-
-    versions = {name: metadata.version(name) for name in RECORDED_PACKAGES}
-    return {
-        "command": list(command) if command else None,
-        "data_source": pairs.source,
-        "rows": list(pairs.rows),
-        "model_source": {key: value for key, value in loaded.source.items() if key != "folder"},
-        "device": loaded.device,
-        "device_map": loaded.device_map,
-        "threads": torch.get_num_threads(),
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
-        "versions": {"python": platform.python_version(), **versions},
-    }
+    return {**circumstances(loaded, command), "data_source": pairs.source, "rows": list(pairs.rows)}
 
 
 def pairs_done(job: Job, stores: Sequence[RunStore]) -> int:

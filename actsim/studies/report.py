@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from actsim.errors import UsageError
+from actsim.report.density_files import density_files
 from actsim.report.files import PAGE, report_files
 from actsim.report.page import check_packages
-from actsim.store import open_run, replace_files
+from actsim.store import Run, open_run, replace_files, study_in
+from actsim.store.densities import STUDY, open_density
 from actsim.store.files import write_atomic
 from actsim.store.manifest import MANIFEST_NAME, SUMMARY_NAME
 
@@ -29,13 +31,16 @@ def write_report(run: str | Path, *, out: str | Path | None = None, keep_text: b
         MissingExtraError: plotly or jinja2 is not installed; nothing is written.
     """
     check_packages(PAGE)
-    found = open_run(run)
+    found = open_density(run) if study_in(run) == STUDY else open_run(run)
     directory = found.directory if out is None else Path(out)
     own = directory.resolve() == found.directory.resolve()
     if not own:
         _make_directory(directory)
     beside = [SUMMARY_NAME] if own else []
-    files = report_files(found, found.pairs, found.summary, found.manifest, keep_text=keep_text, beside=beside)
+    if isinstance(found, Run):
+        files = report_files(found, found.pairs, found.summary, found.manifest, keep_text=keep_text, beside=beside)
+    else:
+        files = density_files(found.summary, found.manifest, beside=beside)
     if own:
         replace_files(found.directory, files)
     else:

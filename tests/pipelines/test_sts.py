@@ -16,6 +16,7 @@ from actsim.config import RunConfig, Scoring
 from actsim.core.batch import PairBatch, padded_tokens
 from actsim.core.scoring import default_backend
 from actsim.errors import DataError, ModelError, NumericError
+from actsim.models.devices import out_of_memory
 from actsim.models.loading import LoadedModel, wrap_model
 from actsim.pipelines import sts
 from actsim.store import PairScores, RunStore
@@ -382,10 +383,10 @@ def test_a_model_that_runs_one_sentence_at_a_time_scores_as_in_a_batch():
     ],
 )
 def test_what_is_out_of_memory(error, expected):
-    assert sts._out_of_memory(error) == expected
+    assert out_of_memory(error) == expected
 
 
 def test_a_cpu_without_memory_says_so_in_the_words_that_are_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**55)
-    assert sts._out_of_memory(caught.value)
+    assert out_of_memory(caught.value)

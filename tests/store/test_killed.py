@@ -60,9 +60,9 @@ def test_a_killed_session_keeps_its_start_and_no_invented_end(tmp_path):
     score(tmp_path)
     first, second = manifest_of(tmp_path)["sessions"]
     assert first["started"] == before["sessions"][0]["started"]
-    assert [first[key] for key in ("ended", "seconds", "parts_written", "pairs_written")] == [None] * 4
+    assert [first[key] for key in ("ended", "seconds", "parts_written", "rows_written")] == [None] * 4
     assert first["interrupted"] is True
-    assert (second["parts_written"], second["pairs_written"], second["interrupted"]) == (4, N_PAIRS - 1, False)
+    assert (second["parts_written"], second["rows_written"], second["interrupted"]) == (4, N_PAIRS - 1, False)
 
 
 def test_an_interrupted_session_says_so_and_the_rest_is_scored_once(tmp_path, finished):

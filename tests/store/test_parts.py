@@ -138,7 +138,7 @@ def test_a_reader_refuses_parts_that_hold_a_pair_twice(run):
     pq.write_table(change_rows(pq.read_table(path)), sink)
     path.unlink()
     rename_to_fit(path, sink.getvalue(), 2)
-    with refused(ResumeError, "do not hold each of 12 pairs exactly once"):
+    with refused(ResumeError, "do not hold each of 12 rows exactly once"):
         open_run(run)
 
 

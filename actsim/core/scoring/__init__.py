@@ -8,8 +8,10 @@
 Functions of a backend (P is a sentence's pattern at one linear map, [d_out, d_in]):
 
 - ``pair_moments(trace, pairs, pattern, need, sets)``: the additive moments of each pair, see MOMENTS
+- ``gram(trace, pattern)``: Σ P_a P_b of every two sentences, [sentences, sentences]
 - ``neuron_sums(trace, pattern)``: Σ_j P_ij and Σ_i P_ij of each sentence
 - ``pair_neurons(trace, pairs, pattern)``: the same of P_a ⊙ P_b of each pair
+- ``abs_sum(trace, pattern, total)``: Σ_s |P_s| over the sentences, added to ``total``
 - ``sketch(trace, pattern, folding)``: each sentence's pattern folded by a ``CountSketch``
 - ``activated(trace, pattern, sets)``: the parameters of each sentence's activated set, and their values
 - ``top_sets(traces, pattern, fraction)``: the threshold of each sentence's largest parameters over several maps

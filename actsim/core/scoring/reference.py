@@ -47,6 +47,12 @@ def pair_moments(
     return sums
 
 
+def gram(trace: Trace, pattern: Pattern) -> Float[Tensor, "sentences sentences"]:
+    """Σ P_a P_b of every two sentences at one map, float64."""
+    values = torch.stack([pattern_of(trace, sentence, pattern) for sentence in range(trace.sentences)]).double()
+    return torch.einsum("aij,bij->ab", values, values).cpu()
+
+
 def neuron_sums(
     trace: Trace, pattern: Pattern
 ) -> tuple[Float[Tensor, "sentences d_out"], Float[Tensor, "sentences d_in"]]:
@@ -79,6 +85,12 @@ def activated(trace: Trace, pattern: Pattern, sets: ActivatedSets) -> tuple[Tens
         found.append((torch.full_like(place, sentence), sets.offset + place, values.flatten()[place]))
     sentence_of, index, value = (torch.cat(parts) for parts in zip(*found, strict=True))
     return sentence_of, index, value
+
+
+def abs_sum(trace: Trace, pattern: Pattern, total: Float[Tensor, "d_out d_in"]) -> None:
+    """Add Σ_s |P_s| over the sentences of the trace to ``total``."""
+    for sentence in range(trace.sentences):
+        total += pattern_of(trace, sentence, pattern).abs()
 
 
 def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list[ActivatedSets]:

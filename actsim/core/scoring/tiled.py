@@ -85,6 +85,21 @@ def pair_moments(
     return total + to_float64(sums)
 
 
+def gram(trace: Trace, pattern: Pattern) -> Float[Tensor, "sentences sentences"]:
+    """Σ P_a P_b of every two sentences at one map, float64: a tile, seen as [sentences, parameters], times itself.
+
+    Sums within a tile are float32 (float64 for a float64 model), sums over tiles float64.
+    """
+    total = torch.zeros((trace.sentences, trace.sentences), dtype=torch.float64)
+    sums = torch.zeros(total.shape, dtype=widest_float(trace.device), device=trace.device)
+    for tile in tiles(trace, pattern):
+        flat = tile.values.flatten(1)
+        sums += flat @ flat.T
+        carry(sums, total)
+    total += to_float64(sums)
+    return (total + total.T) / 2
+
+
 def members(tile: Tile, sets: ActivatedSets) -> Tensor:
     """Membership of the tile's parameters in each sentence's activated set, [sentences, parameters]."""
     values = tile.values.flatten(1)
@@ -148,6 +163,18 @@ def activated(trace: Trace, pattern: Pattern, sets: ActivatedSets) -> tuple[Tens
     return sentence[order], index[order], value[order]
 
 
+def abs_sum(trace: Trace, pattern: Pattern, total: Float[Tensor, "d_out d_in"]) -> None:
+    """Add Σ_s |P_s| over the sentences of the trace to ``total``.
+
+    |W ⊙ Gᵀ X| is |W| ⊙ |Gᵀ X|, so the weight is multiplied once, after the sum over the sentences.
+    """
+    weight = widened(trace.map.weight)
+    for tile in tiles(trace, Pattern(absolute=True, weighted=False)):
+        own = slice(tile.first, tile.first + tile.values.shape[1])
+        sums = tile.values.sum(dim=0)
+        total[own] += weight[own].abs() * sums if pattern.weighted else sums
+
+
 def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list[ActivatedSets]:
     """The ⌈f n⌉ largest of each sentence's n parameters over ``traces``, ties by index; one entry per trace.
 
@@ -163,8 +190,8 @@ def top_sets(traces: Sequence[Trace], pattern: Pattern, fraction: float) -> list
     return [ActivatedSets(thresholds, limits, offset) for offset in offsets]
 
 
-def _prefix(values: Tensor) -> Tensor:
-    """Histogram bin of non-negative values: monotone in the value."""
+def log_bin(values: Tensor) -> Tensor:
+    """Bin of a log-histogram of non-negative values: monotone in the value, 2^(PREFIX_BITS - 8) bins per octave."""
     return values.float().view(torch.int32) >> (31 - PREFIX_BITS)
 
 
@@ -175,7 +202,7 @@ def _histogram(traces: Sequence[Trace], pattern: Pattern) -> Int[Tensor, "senten
     shift = torch.arange(sentences, device=device).unsqueeze(1) * width
     for trace in traces:
         for tile in tiles(trace, pattern):
-            counts += torch.bincount((_prefix(tile.values.flatten(1)) + shift).flatten(), minlength=sentences * width)
+            counts += torch.bincount((log_bin(tile.values.flatten(1)) + shift).flatten(), minlength=sentences * width)
     return counts.view(sentences, width)
 
 
@@ -195,7 +222,7 @@ def _rank_within_bin(
     for trace, offset in zip(traces, offsets, strict=True):
         for tile in tiles(trace, pattern):
             values = tile.values.flatten(1)
-            sentence, index = (_prefix(values) == bins.unsqueeze(1)).nonzero(as_tuple=True)
+            sentence, index = (log_bin(values) == bins.unsqueeze(1)).nonzero(as_tuple=True)
             found.append((sentence, values[sentence, index], index + offset + tile.first * tile.values.shape[2]))
     sentence, values, index = (torch.cat(parts) for parts in zip(*found, strict=True))
     order = values.argsort(descending=True, stable=True)

@@ -5,8 +5,9 @@ float64, so that what float16 needs the scale for stays in range. Rows of paddin
 its rows up to the last valid one. The tiles' sums are added up in float64 and in a fixed order, without atomics: a
 repeated call gives the same bits.
 
-The units' sums are no hot path and are ``tiled``'s, as is everything for float64 models, which Triton does not multiply
-on every device. Long texts stay here: ``tiled`` would multiply them in float32, many times slower than half precision.
+The units' sums are no hot path and are ``tiled``'s, as are sums over sentences, Gram matrices, for which a tile of all
+sentences has to be there at once, and everything for float64 models, which Triton does not multiply on every device.
+Long texts of pairs stay here: ``tiled`` would multiply them in float32, many times slower than half precision.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from torch import Tensor
 
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, kernels, tiled, top_count
 from actsim.core.scoring.kernels import DIGIT_BITS
-from actsim.core.scoring.tiled import activated, neuron_sums, pair_neurons, sketch
+from actsim.core.scoring.tiled import abs_sum, activated, gram, neuron_sums, pair_neurons, sketch
 from actsim.core.trace import Trace
 from actsim.errors import UsageError
 
-__all__ = ["activated", "neuron_sums", "pair_moments", "pair_neurons", "sketch", "top_sets"]
+__all__ = ["abs_sum", "activated", "gram", "neuron_sums", "pair_moments", "pair_neurons", "sketch", "top_sets"]
 
 PROGRAMS = 8
 """Programs wanted per multiprocessor; small maps reach it by sharing the pairs out."""
