@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from actsim.config import PLAIN, Encoding, Scoring
-from actsim.core.batch import Batch, Tokens, pad
+from actsim.core.batch import Batch, Tokens, pad, plan_sequences
 from actsim.core.fingerprint import (
     UNIT_SIDES,
     LayerVectors,
@@ -102,16 +102,13 @@ class Encoder:
         unscored = len(texts) - sum(map(len, holders.values()))
         if progress is not None and unscored:
             progress(unscored)
-        first = 1
-        for sentences in _batches(holders, self.scoring.batch_tokens):
-            labels = [f"text {holders[tokens][0] + 1}" for tokens in sentences]
-            batch = pad(sentences, labels, pad_token=self.loaded.pad_token, device=self.loaded.device)
+        for batch, positions in self._batches(holders):
+            first = sum(map(len, vectors))
             vectors.append(self._vectors(batch))
-            for row, tokens in enumerate(sentences, start=first):
-                row_of[holders[tokens]] = row
-            first += len(sentences)
+            for row, own in enumerate(positions, start=first):
+                row_of[own] = row
             if progress is not None:
-                progress(sum(len(holders[tokens]) for tokens in sentences))
+                progress(sum(map(len, positions)))
         if unscored:
             LOG.warning("%d of %d texts leave nothing to score: their vectors are zero.", unscored, len(texts))
         return torch.cat(vectors).index_select(0, row_of)
@@ -151,6 +148,15 @@ class Encoder:
         for position, tokens in zip(kept, found.tokens, strict=True):
             holders.setdefault(tokens, []).append(position)
         return holders
+
+    def _batches(self, holders: dict[Tokens, list[int]]) -> Iterator[tuple[Batch, list[list[int]]]]:
+        """The distinct sentences batch by batch, and the positions of the texts that have them."""
+        sentences = list(holders)
+        for places in plan_sequences(sentences, self.scoring.batch_tokens):
+            own = [sentences[place] for place in places]
+            positions = [holders[tokens] for tokens in own]
+            labels = [f"text {first + 1}" for first, *_ in positions]
+            yield pad(own, labels, pad_token=self.loaded.pad_token, device=self.loaded.device), positions
 
     def _vectors(self, batch: Batch) -> Tensor:
         """One vector per sentence of the batch."""
@@ -192,15 +198,3 @@ def encode(
         NumericError: a value is not finite, or D hardly depends on the activations.
     """
     return Encoder(model, scoring or model.default_scoring(), encoding or Encoding()).encode(texts)
-
-
-def _batches(sentences: Iterable[Tokens], batch_tokens: int) -> Iterator[list[Tokens]]:
-    """Short ones before long ones, taken in turn until their number x the longest passes the budget."""
-    taken: list[Tokens] = []
-    for tokens in sorted(sentences, key=len):
-        if taken and (len(taken) + 1) * len(tokens) > batch_tokens:
-            yield taken
-            taken = []
-        taken.append(tokens)
-    if taken:
-        yield taken
