@@ -155,7 +155,9 @@ def test_the_layout_is_recorded_and_not_part_of_the_configuration(tmp_path):
         wrapped(spread(untied("mistral"), LAYOUTS["deep half on the card"]), "mistral"),
     )
     runs = [
-        evaluate(tiny_pairs.pair_set(), loaded, statistics=Statistics(resamples=20), out=tmp_path / str(number))
+        evaluate(
+            tiny_pairs.pair_set(), loaded, statistics=Statistics(resamples=20), out=tmp_path / str(number), report=False
+        )
         for number, loaded in enumerate((whole, parts))
     ]
     assert runs[0].manifest["digest"] == runs[1].manifest["digest"]
