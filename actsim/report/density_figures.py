@@ -8,15 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from actsim.report.density_curves import Measure, contrasts, curve, domain_names, share_over, values_by_layer
+from actsim.report.density_curves import MEAN, Measure, contrasts, curve, domain_names, share_over, values_by_layer
 from actsim.report.figures import MANY_LAYERS, floats, own_settings, shortened
 from actsim.report.palette import (
     HEAT_MAP,
     INK,
     INTERVAL_OPACITY,
     LineStyle,
+    domain_style,
     matplotlib_dashes,
-    run_style,
 )
 from actsim.report.wording import Row, one_line
 
@@ -35,7 +35,7 @@ def layers_figure(summary: Row) -> Figure:
             rows = curve(summary, measure, name)
             layers = np.array(list(rows))
             value, low, high = (floats(row[end] for row in rows.values()) for end in ("value", "ci_low", "ci_high"))
-            style = run_style(index)
+            style = domain_style(index)
             axes.fill_between(layers, low, high, color=style.colour, alpha=INTERVAL_OPACITY, linewidth=0, zorder=2)
             _line(axes, layers, value, style, name)
         axes.set_xlim(0.5, summary["n_layers"] + 0.5)
@@ -92,10 +92,10 @@ def _draw_contrast(axes: Axes, summary: Row) -> None:
         value, low, high = (
             measures[0].factor * floats(row[end] for row in rows) for end in ("difference", "ci_low", "ci_high")
         )
-        style = MEAN_STYLE if name is None else run_style(index)
+        style = MEAN_STYLE if name is None else domain_style(index)
         if name is None:
             axes.fill_between(gammas, low, high, color=style.colour, alpha=INTERVAL_OPACITY, linewidth=0, zorder=2)
-        _line(axes, gammas, value, style, name or "mean of the domains")
+        _line(axes, gammas, value, style, name or MEAN)
     axes.axhline(0, color="#444444", linewidth=0.8, zorder=1)
 
 
