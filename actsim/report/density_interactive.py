@@ -15,7 +15,7 @@ from actsim.report.density_curves import (
     share_over,
     values_by_layer,
 )
-from actsim.report.density_figures import MEAN_STYLE, layer_colour, thresholds_of
+from actsim.report.density_figures import MEAN_STYLE, layer_colours, thresholds_of
 from actsim.report.palette import LineStyle, domain_style
 from actsim.report.plotly_parts import (
     MARKERS,
@@ -65,8 +65,8 @@ def thresholds(summary: Row) -> Figure:
     gammas = [measure.gamma for measure in measures]
     for domain in (None, *domain_names(summary)):
         found = [values_by_layer(summary, measure, domain) for measure in measures]
-        for position, layer in enumerate(layers):
-            style = LineStyle(layer_colour(position / max(len(layers) - 1, 1)), (), None)
+        for layer, colour in zip(layers, layer_colours(layers), strict=True):
+            style = LineStyle(colour, (), None)
             values = [own.get(layer) for own in found]
             text = [measure.text(value) for measure, value in zip(measures, values, strict=True)]
             scaled = [None if value is None else measures[0].factor * value for value in values]

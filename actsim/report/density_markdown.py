@@ -99,7 +99,7 @@ def _lead(summary: Row) -> Iterator[str]:
         )
     yield f"Shallow half: {shallow}. Deep half: {deep}. The mean of the domains:"
     yield "\n".join(lines)
-    yield escaped(intervals_sentence(summary)) + " A smaller Gini coefficient is denser."
+    yield escaped(intervals_sentence(summary))
 
 
 def _layers(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
@@ -171,9 +171,8 @@ def _without_threshold(summary: Row) -> Iterator[str]:
         "activated alike; the Gini coefficient is 0 where they are. The mean of the domains. The Gini coefficients are "
         f"off by at most {bound:.1g}. The mean of Ā is no density: it decides what a threshold counts."
     )
-    columns = {
-        measure.axis: (measure, values_by_layer(summary, measure, None)) for measure in (*WITHOUT_THRESHOLD, SCALE)
-    }
+    measures = (*WITHOUT_THRESHOLD, SCALE)
+    columns = {measure.axis: (measure, values_by_layer(summary, measure, None)) for measure in measures}
     rows = [
         [str(layer), *(measure.text(values.get(layer)) for measure, values in columns.values())]
         for layer in summary["layers"]
@@ -209,7 +208,7 @@ def _provenance(summary: Row, manifest: Row) -> Iterator[str]:
     record = {key: value for key, value in manifest["record"].items() if key != "sample_ids"}
     command = record.pop("command", None)
     parts = {
-        "samples": manifest["config"]["samples"],
+        "samples": {name: own["fingerprint"] for name, own in manifest["config"]["samples"].items()},
         "model": summary["model"],
         "scoring": manifest["config"]["scoring"],
         "density": manifest["config"]["settings"],
