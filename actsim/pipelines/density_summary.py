@@ -114,8 +114,11 @@ def _rows(densities: Densities) -> Iterator[dict[str, Any]]:
 
 
 def _intervals(densities: Densities, figures: Sequence[Figure], level: float) -> Iterator[dict[str, Any]]:
-    """For every domain and layer the intervals of all figures, those of the shares in the order of the γ."""
-    ends = [fold_interval(figure.values[..., 0], figure.values[..., 1:], level) for figure in figures]
+    """For every domain and layer the intervals of all figures, within what can be; shares in the order of the γ."""
+    ends = []
+    for figure in figures:
+        found = fold_interval(figure.values[..., 0], figure.values[..., 1:], level)
+        ends.append([end.clip(0, np.inf if figure.name == SCALE else 1) for end in found])
     for d, domain in enumerate(densities.domains):
         for place, layer in enumerate(densities.layers):
             row: dict[str, Any] = {"domain": domain, "layer": layer, "share": []}
