@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from actsim.data.corpora import Corpus
+from actsim.data.corpora import SAMPLE_PREFIX, Corpus
 from actsim.data.files import Table
 from actsim.data.hub import fetch_snapshot, read_snapshot
 from actsim.data.prompt_forms import Row
@@ -27,7 +27,7 @@ def read_split(corpus: Corpus, split: str, folder: Path | None) -> tuple[Table, 
         DataError: the data is not there, or cannot be read.
     """
     if corpus.hub_id is None:
-        return read_package(f"domains/{split}.jsonl", corpus.name)
+        return read_package(f"domains/{corpus.name.removeprefix(SAMPLE_PREFIX)}.jsonl", corpus.name)
     if folder is not None:
         return read_local(folder / str(corpus.local_folder), split, corpus.name, corpus.splits)
     revision = str(corpus.hub_revision)
