@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -134,6 +135,9 @@ def test_a_domain_is_given_once(copies: Path) -> None:
         ("gsm8k", {"shots": -1}, "--shots must be at least 0"),
         ("mine=*.txt", {"split": "train"}, "no split"),
         ("mine=*.txt", {}, "no file matches"),
+        ("mine=.", {}, "is a folder; give a pattern"),
+        ("mine=", {}, "is a folder; give a pattern"),
+        ("mine=**.py/**x", {}, "not a pattern|no file matches"),
         ("=notes.txt", {}, "cannot name texts"),
         ("c4=notes.txt", {}, "cannot name texts"),
         ("mine=hf:somebody:train", {}, "not understood"),
@@ -240,6 +244,15 @@ def test_a_corpus_in_the_hubs_own_conversion_records_its_commit(tmp_path: Path) 
     domain = load_domain("siqa")
     assert len(domain) == 2 and domain.source["revision"] == COMMIT
     assert domain.source["revision_asked"] == corpus.hub_revision
+
+
+def test_of_c4_on_the_hub_the_first_documents_are_read(tmp_path: Path) -> None:
+    corpus = CORPORA["c4"]
+    lines = "".join(json.dumps({"text": f"Page {row}\nends", "url": ""}) + "\n" for row in range(corpus.hub_rows + 5))
+    files = {"en/c4-train.00000-of-01024.json.gz": gzip.compress(lines.encode())}
+    add_snapshot(tmp_path / "hub", corpus.hub_id, corpus.hub_revision, files)
+    domain = load_domain("c4")
+    assert domain.texts == tuple(f"Page {row}\nends" for row in range(corpus.hub_rows)) and domain.packed
 
 
 def test_texts_of_a_hub_data_set(tmp_path: Path) -> None:
