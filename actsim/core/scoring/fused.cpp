@@ -49,6 +49,7 @@ struct Job {
     int64_t columns;                            // of a block
     int32_t absolute, minima;
     double *by_sentence, *by_pair;              // [threads, sentences, 3], [threads, n_pairs, 3]
+    float *total;                               // [d_out, d_in], of abs_sums alone
     float *scratch;
 };
 
@@ -106,11 +107,11 @@ void pack_weight(const Job &job, int64_t first_row, int64_t first_column, float 
             }
 }
 
-// P of one sentence on ROWS x PANEL parameters, written to the block and added to the sentence's sums.
-template <bool ABSOLUTE, bool SUMS>
-inline __attribute__((always_inline)) void form(
-    const float *x, const float *g, const float *weight, int64_t tokens, float *to, vec *squares, vec *sums) {
-    vec product[ROWS][VECTORS];
+vec absolute(vec value) { return reinterpret_cast<vec>(reinterpret_cast<bits>(value) & 0x7fffffff); }
+
+// G'X of one sentence on ROWS x PANEL parameters.
+inline __attribute__((always_inline)) void multiply(
+    const float *x, const float *g, int64_t tokens, vec (&product)[ROWS][VECTORS]) {
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
@@ -124,12 +125,20 @@ inline __attribute__((always_inline)) void form(
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; v++) product[r][v] += g[r] * columns[v];
     }
+}
+
+// P of one sentence on ROWS x PANEL parameters, written to the block and added to the sentence's sums.
+template <bool ABSOLUTE, bool SUMS>
+inline __attribute__((always_inline)) void form(
+    const float *x, const float *g, const float *weight, int64_t tokens, float *to, vec *squares, vec *sums) {
+    vec product[ROWS][VECTORS];
+    multiply(x, g, tokens, product);
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++) {
             vec pattern = product[r][v] * load(weight + r * PANEL + v * WIDTH);
-            if (ABSOLUTE) pattern = reinterpret_cast<vec>(reinterpret_cast<bits>(pattern) & 0x7fffffff);
+            if (ABSOLUTE) pattern = absolute(pattern);
             *reinterpret_cast<vec *>(to + r * PANEL + v * WIDTH) = pattern;
             squares[(r * VECTORS + v) % CHAINS] += pattern * pattern;
             if (SUMS) sums[(r * VECTORS + v) % CHAINS] += pattern;
@@ -194,6 +203,37 @@ void count(const Job &job, int64_t first_row, int64_t first_column, const float 
     }
 }
 
+// The sum over all sentences of |G'X| on a block.
+void sum_absolute(const Job &job, const float *inputs, const float *grads, float *block) {
+    std::memset(block, 0, sizeof(float) * ROWS * job.columns);
+    for (int64_t s = 0; s < job.sentences; s++) {
+        const float *x = inputs + job.start[s] * job.columns, *g = grads + job.start[s] * ROWS;
+        for (int64_t panel = 0; panel < job.columns; panel += PANEL) {
+            vec product[ROWS][VECTORS];
+            multiply(x + panel * job.tokens[s], g, job.tokens[s], product);
+            float *to = block + panel * ROWS;
+#pragma GCC unroll 16
+            for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+                for (int v = 0; v < VECTORS; v++, to += WIDTH)
+                    *reinterpret_cast<vec *>(to) = load(to) + absolute(product[r][v]);
+        }
+    }
+}
+
+// Adds |W| times a block to the total; what lies beyond the map is left out.
+void add_weighted(const Job &job, int64_t first_row, int64_t first_column, const float *block, const float *weight) {
+    const int64_t rows = job.d_out - first_row < ROWS ? job.d_out - first_row : ROWS;
+    const int64_t width = job.d_in - first_column < job.columns ? job.d_in - first_column : job.columns;
+    for (int64_t row = 0; row < rows; row++) {
+        float *to = job.total + (first_row + row) * job.d_in + first_column;
+        for (int64_t i = 0; i < width; i++) {
+            const int64_t place = i / PANEL * (PANEL * ROWS) + row * PANEL + i % PANEL;
+            to[i] += (weight[place] < 0 ? -weight[place] : weight[place]) * block[place];
+        }
+    }
+}
+
 int64_t grads_floats(const Job &job) { return round_up(job.d_out, ROWS) * ROWS * job.all_tokens; }
 
 // Inputs, blocks, weight and, in bytes, the membership of the blocks.
@@ -236,6 +276,33 @@ void pair_sums(const Job *described, int threads) {
                 form_some(job, inputs, grads + block * job.all_tokens * ROWS, weight, blocks, by_sentence);
                 compare_some(job, blocks, by_pair);
                 if (job.threshold) count(job, block * ROWS, column, blocks, inside, by_sentence, by_pair);
+            }
+        }
+    }
+}
+
+// Adds the sum over the sentences of |W * G'X| to the total.
+void abs_sums(const Job *described, int threads) {
+    const Job &job = *described;
+    float *grads = job.scratch;
+#pragma omp parallel num_threads(threads)
+    {
+#ifdef _OPENMP
+        const int thread = omp_get_thread_num();
+#else
+        const int thread = 0;
+#endif
+        float *inputs = grads + grads_floats(job) + thread * thread_floats(job);
+        float *sums = inputs + job.all_tokens * job.columns, *weight = sums + ROWS * job.columns;
+#pragma omp for schedule(static)
+        for (int64_t s = 0; s < job.sentences; s++) pack_grads(job, s, grads);
+        for (int64_t column = 0; column < job.d_in; column += job.columns) {
+            pack_inputs(job, column, inputs);
+#pragma omp for schedule(static) nowait
+            for (int64_t block = 0; block < round_up(job.d_out, ROWS); block++) {
+                sum_absolute(job, inputs, grads + block * job.all_tokens * ROWS, sums);
+                pack_weight(job, block * ROWS, column, weight);
+                add_weighted(job, block * ROWS, column, sums, weight);
             }
         }
     }
