@@ -217,9 +217,10 @@ class Runner:
         self.runs = _divided(layers, min(len(layers), 2 * len(self.runs)))
         self.budget = max(longest, self.budget // 2)
         LOG.warning(
-            "out of memory on %s: going on with %d layers at a time and batches of %d tokens",
+            "out of memory on %s: going on with %d layer%s at a time and batches of %d tokens",
             job.loaded.device,
-            max(map(len, self.runs)),
+            (most := max(map(len, self.runs))),
+            "s" if most > 1 else "",
             self.budget,
         )
 
