@@ -23,7 +23,7 @@ EPILOG = """\b
 Examples:
   actsim density --domain notes=notes/*.txt
   actsim density -m my-models/llama --domain boolq --domain c4 --data-dir data
-  actsim density --domain boolq --gamma 1e-4 --gamma 1e-5 --samples 128 --folds 16
+  actsim density --domain boolq --gamma 1e-4 --gamma 1e-5 --samples 128
 """
 
 GIB = 2**30

@@ -1,26 +1,30 @@
-"""``actsim list``: the data sets, measures, read-outs, patterns and templates that have a name."""
+"""``actsim list``: the data sets, domains, measures, read-outs, patterns and templates that have a name."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from actsim.config import MEASURES, PATTERNS, SET_MEASURES, SLOT, TEMPLATES, Scoring
 from actsim.data.benchmarks import BENCHMARKS, Benchmark, Release
+from actsim.data.corpora import CORPORA, TEXT_COLUMN, Corpus
+from actsim.data.domains import load_domain
 from actsim.data.sources import DATA_DIR_VARIABLE
+from actsim.registry import unknown_name
 
 from . import options as shared
 from .display import Screen
 
 EXAMPLE = "A dog sleeps."
-SHORT_HELP = "List data sets, measures, objectives, patterns and templates."
+SHORT_HELP = "List data sets, domains, measures, objectives, patterns, templates."
 EPILOG = """\b
 Examples:
   actsim list
   actsim list datasets
+  actsim list domains boolq
   actsim list measures --json
 """
 
@@ -38,7 +42,7 @@ def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
         "columns": {role: list(names) for role, names in benchmark.columns.items()},
         "default_split": benchmark.default_split,
         "releases": [_release(benchmark, release) for release in benchmark.releases],
-        "looked_for": _looked_for(benchmark),
+        "looked_for": _looked_for(benchmark.local_folder, [str(release.hub_id) for release in benchmark.releases]),
         "licence": benchmark.licence,
         "url": benchmark.url,
     }
@@ -54,14 +58,44 @@ def _release(benchmark: Benchmark, release: Release) -> dict[str, Any]:
     }
 
 
-def _looked_for(benchmark: Benchmark) -> str:
-    if benchmark.local_folder is None:
+def _looked_for(local_folder: str | None, hub_ids: Sequence[str]) -> str:
+    if local_folder is None:
         return "the package actsim itself"
-    hub = " or ".join(str(release.hub_id) for release in benchmark.releases)
     return (
-        f"{benchmark.local_folder}/<split>.jsonl (or csv, tsv, parquet) in --data-dir or {DATA_DIR_VARIABLE} where "
-        f"one of them is given; else {hub} on the hub"
+        f"{local_folder}/<split>.jsonl (or csv, tsv, parquet) in --data-dir or {DATA_DIR_VARIABLE} where "
+        f"one of them is given; else {' or '.join(hub_ids)} on the hub"
     )
+
+
+def domains() -> list[dict[str, Any]]:
+    """The corpora that a domain can be, with what a text of theirs is."""
+    return [_domain(corpus) for corpus in CORPORA.values()]
+
+
+def _domain(corpus: Corpus) -> dict[str, Any]:
+    example = None
+    if corpus.form is not None:
+        form, example = "a zero-shot prompt a row", corpus.form.prompt(corpus.form.example)
+    elif corpus.packed:
+        form = "running text, laid end to end and divided"
+    else:
+        form, example = "a text a row", load_domain(corpus.name).texts[0]
+    return {
+        "name": corpus.name,
+        "description": corpus.description,
+        "splits": dict(corpus.splits),
+        "default_split": corpus.default_split,
+        "shot_split": corpus.shot_split,
+        "form": form,
+        "columns": [*corpus.form.columns, *corpus.form.answer_columns] if corpus.form else [TEXT_COLUMN],
+        "example": example,
+        "example_of": "prompt of a made-up row:" if corpus.form else "the first text:",
+        "looked_for": _looked_for(corpus.local_folder, [str(corpus.hub_id)]),
+        "hub_id": corpus.hub_id,
+        "hub_revision": corpus.hub_revision,
+        "licence": corpus.licence,
+        "url": corpus.url,
+    }
 
 
 def measures() -> list[dict[str, Any]]:
@@ -128,6 +162,7 @@ def _first_paragraph(function: Callable[..., Any]) -> str:
 
 KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "datasets": datasets,
+    "domains": domains,
     "measures": measures,
     "objectives": objectives,
     "patterns": patterns,
@@ -137,14 +172,25 @@ KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 
 @click.command("list", cls=shared.SectionCommand, context_settings=shared.CONTEXT, epilog=EPILOG, short_help=SHORT_HELP)
 @click.argument("what", type=click.Choice(list(KINDS)), required=False)
+@click.argument("name", required=False)
 @shared.display_options
-def list_command(what: str | None, **options: Any) -> None:
-    """List the data sets, measures, objectives (read-outs), patterns and templates that have a name.
+def list_command(what: str | None, name: str | None, **options: Any) -> None:
+    """List the data sets, domains, measures, objectives (read-outs), patterns and templates that have a name.
 
-    Without WHAT all of them are listed.
+    Without WHAT all of them are listed; with NAME that one alone, for a domain with a prompt of its form.
     """
     screen = Screen.of(options)
     document = {kind: entries() for kind, entries in KINDS.items() if what in (None, kind)}
-    from actsim.report.terminal import listing
+    if what is not None and name is not None:
+        document[what] = _only(what, name, document[what])
+    from actsim.report.listing import listing
 
     screen.show(listing(document), document)
+
+
+def _only(what: str, name: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entry of that name; UsageError when there is none."""
+    found = [entry for entry in entries if entry["name"] == name]
+    if not found:
+        raise unknown_name(what.removesuffix("s"), name, [entry["name"] for entry in entries])
+    return found

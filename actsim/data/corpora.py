@@ -210,8 +210,8 @@ def _sample(name: str, description: str) -> Corpus:
         description=f"{description}; ships with actsim",
         form=None,
         packed=False,
-        splits={name: 16},
-        default_split=name,
+        splits={"all": 16},
+        default_split="all",
         id_column="id",
         licence="Apache-2.0",
     )

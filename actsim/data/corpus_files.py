@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from actsim.data.corpora import Corpus
+from actsim.data.corpora import SAMPLE_PREFIX, Corpus
 from actsim.data.files import Table
 from actsim.data.hub import fetch_snapshot, read_snapshot
 from actsim.data.prompt_forms import Row
-from actsim.data.sources import DATA_DIR_VARIABLE, hub_record, read_local, read_package
+from actsim.data.sources import hub_record, local_copy_hint, read_local, read_package
 from actsim.errors import DataError
 
 
@@ -27,14 +27,11 @@ def read_split(corpus: Corpus, split: str, folder: Path | None) -> tuple[Table, 
         DataError: the data is not there, or cannot be read.
     """
     if corpus.hub_id is None:
-        return read_package(f"domains/{split}.jsonl", corpus.name)
+        return read_package(f"domains/{corpus.name.removeprefix(SAMPLE_PREFIX)}.jsonl", corpus.name)
     if folder is not None:
         return read_local(folder / str(corpus.local_folder), split, corpus.name, corpus.splits)
     revision = str(corpus.hub_revision)
-    otherwise = (
-        f"set --data-dir or {DATA_DIR_VARIABLE} to a folder with {corpus.local_folder}/{split}.jsonl "
-        "(or csv, tsv, parquet)"
-    )
+    otherwise = local_copy_hint(str(corpus.local_folder), split)
     files = [corpus.hub_files.format(split=split)]
     snapshot, commit = fetch_snapshot(corpus.hub_id, revision, otherwise=otherwise, files=files)
     table = read_snapshot(snapshot / corpus.hub_folder, split, f"{corpus.name} {split}", first=corpus.hub_rows)

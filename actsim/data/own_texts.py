@@ -49,7 +49,9 @@ def read_own_texts(name: str, place: str) -> OwnTexts:
     pattern, column = _split_column(place)
     files = _matching(Path(pattern).expanduser())
     if not files:
-        raise UsageError(f"{name}={place}: no file matches {pattern!r}; the working directory is {Path.cwd()}.")
+        raise UsageError(
+            f"{name}={place}: no file matches {pattern!r}; correct it (the working directory is {Path.cwd()})."
+        )
     tables = [path for path in files if path.suffix.lower() in FORMATS]
     if not tables:
         return _running_text(name, files)
@@ -73,8 +75,13 @@ def _matching(pattern: Path) -> list[Path]:
     """The files that a path with or without wildcards stands for, in order."""
     if pattern.is_file():
         return [pattern]
+    if pattern.is_dir():
+        raise UsageError(f"{pattern} is a folder; give a pattern for files in it, such as {pattern / '*.txt'}.")
     start = Path(pattern.anchor or ".")
-    return sorted(path for path in start.glob(str(pattern.relative_to(pattern.anchor))) if path.is_file())
+    try:
+        return sorted(path for path in start.glob(str(pattern.relative_to(pattern.anchor))) if path.is_file())
+    except ValueError as error:
+        raise UsageError(f"{pattern}: not a pattern ({error}); write e.g. texts/**/*.txt.") from error
 
 
 def _running_text(name: str, files: Sequence[Path]) -> OwnTexts:

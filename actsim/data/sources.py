@@ -172,6 +172,11 @@ def read_local(folder: Path, stem: str, name: str, stems: Collection[str]) -> tu
     return table, {"kind": "local", "path": table.label, "sha256": table.sha256}
 
 
+def local_copy_hint(local_folder: str, stem: str) -> str:
+    """What to do where the hub cannot be reached: put a copy of the split into the data directory."""
+    return f"set --data-dir or {DATA_DIR_VARIABLE} to a folder with {local_folder}/{stem}.jsonl (or csv, tsv, parquet)"
+
+
 def hub_record(hub_id: str, commit: str, asked: str) -> dict[str, Any]:
     """Where a table from the hub came from: the commit that was read, and the revision that was asked for."""
     return {"kind": "hub", "path": hub_id, "revision": commit, "revision_asked": asked, "sha256": None}
@@ -179,10 +184,6 @@ def hub_record(hub_id: str, commit: str, asked: str) -> dict[str, Any]:
 
 def _read_hub(benchmark: Benchmark, hub_id: str, revision: str, stem: str) -> tuple[Table, dict[str, Any]]:
     """The split of a hub data set at one commit."""
-    otherwise = (
-        f"set --data-dir or {DATA_DIR_VARIABLE} to a folder with {benchmark.local_folder}/{stem}.jsonl "
-        "(or csv, tsv, parquet)"
-    )
-    folder, commit = fetch_snapshot(hub_id, revision, otherwise=otherwise)
+    folder, commit = fetch_snapshot(hub_id, revision, otherwise=local_copy_hint(str(benchmark.local_folder), stem))
     table = read_snapshot(folder, stem, f"{hub_id} {stem}")
     return table, hub_record(hub_id, commit, revision)

@@ -15,7 +15,9 @@ from actsim.store.densities import Densities
 Floats = npt.NDArray[np.float64]
 
 SHARE = "share"
-THRESHOLD_FREE = ("participation", "gini", "mean")
+THRESHOLD_FREE = ("participation", "gini")
+SCALE = "mean"
+"""No density: how large the activations are, which decides what a threshold counts."""
 SPARSER_WHEN_LARGER = ("gini",)
 """Measures that are smaller for denser layers."""
 
@@ -27,7 +29,7 @@ class Figure:
     """A measure of every domain, layer and fold, the first of which is all samples.
 
     Attributes:
-        name: ``share``, ``participation``, ``gini`` or ``mean``.
+        name: ``share``, ``participation``, ``gini``, or ``mean``.
         gamma: the threshold of a share.
         values: the measure [D, L, F].
         weights: what layers count in a mean over several [D, L, F]: their parameters for a share, else 1.
@@ -61,6 +63,7 @@ def summarise_density(
         level: coverage of the intervals.
     """
     figures = list(_figures(densities))
+    scale = _plain_figure(densities, SCALE)
     return {
         "layers": list(densities.layers),
         "gammas": list(densities.gammas),
@@ -68,19 +71,25 @@ def summarise_density(
         "folds": densities.n_folds,
         "level": level,
         "rows": list(_rows(densities)),
-        "intervals": list(_intervals(densities, figures, level)),
+        "intervals": list(_intervals(densities, [*figures, scale], level)),
         "depth": list(_depth(densities, figures, level)),
         "running_text": list(_running_text(densities, figures, running_text, level)),
     }
 
 
 def _figures(densities: Densities) -> Iterator[Figure]:
-    """The shares over every γ, then the measures without one; of whole layers."""
+    """The shares over every γ, then the densities without one; of whole layers."""
     shares, parameters = densities.shares(), densities.measure("parameters")
     for index, gamma in enumerate(densities.gammas):
         yield Figure(SHARE, gamma, shares[..., index], parameters)
     for name in THRESHOLD_FREE:
-        yield Figure(name, None, densities.measure(name), np.ones_like(parameters))
+        yield _plain_figure(densities, name)
+
+
+def _plain_figure(densities: Densities, name: str) -> Figure:
+    """A measure without a threshold, to which every layer counts alike."""
+    values = densities.measure(name)
+    return Figure(name, None, values, np.ones_like(values))
 
 
 def _rows(densities: Densities) -> Iterator[dict[str, Any]]:
@@ -105,8 +114,11 @@ def _rows(densities: Densities) -> Iterator[dict[str, Any]]:
 
 
 def _intervals(densities: Densities, figures: Sequence[Figure], level: float) -> Iterator[dict[str, Any]]:
-    """For every domain and layer the intervals of all figures, those of the shares in the order of the γ."""
-    ends = [fold_interval(figure.values[..., 0], figure.values[..., 1:], level) for figure in figures]
+    """For every domain and layer the intervals of all figures, within what can be; shares in the order of the γ."""
+    ends = []
+    for figure in figures:
+        found = fold_interval(figure.values[..., 0], figure.values[..., 1:], level)
+        ends.append([end.clip(0, np.inf if figure.name == SCALE else 1) for end in found])
     for d, domain in enumerate(densities.domains):
         for place, layer in enumerate(densities.layers):
             row: dict[str, Any] = {"domain": domain, "layer": layer, "share": []}

@@ -59,8 +59,9 @@ def share_over(gamma: float) -> Measure:
 WITHOUT_THRESHOLD = (
     Measure("participation", None, "participation", "participation ratio of Ā", 1.0, 3),
     Measure("gini", None, "Gini", "Gini coefficient of Ā", 1.0, 3),
-    Measure("mean", None, "mean", "mean of Ā, millionths", MILLIONTHS, 1),
 )
+SCALE = Measure("mean", None, "mean", "mean of Ā, millionths", MILLIONTHS, 1)
+"""No density: how large the activations are, which decides what a threshold counts."""
 
 
 def shown_first(summary: Row) -> list[Measure]:
@@ -69,9 +70,9 @@ def shown_first(summary: Row) -> list[Measure]:
 
 
 def all_measures(summary: Row) -> list[Measure]:
-    """Those shown first, then the shares over all other γ."""
+    """Those shown first, the scale, then the shares over all other γ."""
     others = [gamma for gamma in summary["gammas"] if gamma not in summary["headline"]]
-    return [*shown_first(summary), *map(share_over, others)]
+    return [*shown_first(summary), SCALE, *map(share_over, others)]
 
 
 def domain_names(summary: Row) -> list[str]:

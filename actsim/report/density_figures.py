@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import matplotlib
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from actsim.report.density_curves import Measure, contrasts, curve, domain_names, share_over, values_by_layer
+from actsim.report.density_curves import MEAN, Measure, contrasts, curve, domain_names, share_over, values_by_layer
 from actsim.report.figures import MANY_LAYERS, floats, own_settings, shortened
 from actsim.report.palette import (
-    HEAT_MAP,
     INK,
     INTERVAL_OPACITY,
     LineStyle,
+    domain_style,
     matplotlib_dashes,
-    run_style,
 )
 from actsim.report.wording import Row, one_line
 
 WIDTH_INCHES, PLOT_INCHES, LEGEND_LINE_INCHES = 8.0, 4.2, 0.2
 LEGEND_COLUMNS, LABEL_CHARACTERS = 3, 30
+LAYER_COLOURS = ("#1F78C8", "#E08214")
+"""Of the first and of the last layer."""
 MEAN_STYLE = LineStyle(INK, (), None)
 
 
@@ -35,7 +38,7 @@ def layers_figure(summary: Row) -> Figure:
             rows = curve(summary, measure, name)
             layers = np.array(list(rows))
             value, low, high = (floats(row[end] for row in rows.values()) for end in ("value", "ci_low", "ci_high"))
-            style = run_style(index)
+            style = domain_style(index)
             axes.fill_between(layers, low, high, color=style.colour, alpha=INTERVAL_OPACITY, linewidth=0, zorder=2)
             _line(axes, layers, value, style, name)
         axes.set_xlim(0.5, summary["n_layers"] + 0.5)
@@ -65,20 +68,21 @@ def thresholds_of(summary: Row) -> list[Measure]:
     return [share_over(gamma) for gamma in summary["gammas"] if gamma > 0]
 
 
-def layer_colour(place: float) -> str:
-    """A layer's colour by its relative depth, 0 to 1; the end of the map that is hardly seen is left out."""
-    colours = matplotlib.colormaps[HEAT_MAP.lower()]
-    return str(matplotlib.colors.to_hex(colours(0.9 * place)))
+def layer_colours(layers: Sequence[int]) -> list[str]:
+    """A colour for every layer, from the first to the last one's; all are seen on light ground and on dark."""
+    ends = [np.array(to_rgb(colour)) for colour in LAYER_COLOURS]
+    steps = np.linspace(0, 1, len(layers))
+    return [to_hex((1 - step) * ends[0] + step * ends[1]) for step in steps]
 
 
 def _draw_layers(axes: Axes, summary: Row) -> None:
     measures, layers = thresholds_of(summary), summary["layers"]
     found = [values_by_layer(summary, measure, None) for measure in measures]
     gammas = np.array([measure.gamma for measure in measures])
-    for position, layer in enumerate(layers):
+    for layer, colour in zip(layers, layer_colours(layers), strict=True):
         values = floats(own[layer] for own in found) * measures[0].factor
-        axes.plot(gammas, values, color=layer_colour(position / max(len(layers) - 1, 1)), linewidth=1.2)
-    axes.set_title(f"layers {layers[0]} (dark) to {layers[-1]} (light)", loc="left", fontsize=10)
+        axes.plot(gammas, values, color=colour, linewidth=1.2)
+    axes.set_title(f"layers {layers[0]} (blue) to {layers[-1]} (orange)", loc="left", fontsize=10)
 
 
 def _draw_contrast(axes: Axes, summary: Row) -> None:
@@ -92,10 +96,10 @@ def _draw_contrast(axes: Axes, summary: Row) -> None:
         value, low, high = (
             measures[0].factor * floats(row[end] for row in rows) for end in ("difference", "ci_low", "ci_high")
         )
-        style = MEAN_STYLE if name is None else run_style(index)
+        style = MEAN_STYLE if name is None else domain_style(index)
         if name is None:
             axes.fill_between(gammas, low, high, color=style.colour, alpha=INTERVAL_OPACITY, linewidth=0, zorder=2)
-        _line(axes, gammas, value, style, name or "mean of the domains")
+        _line(axes, gammas, value, style, name or MEAN)
     axes.axhline(0, color="#444444", linewidth=0.8, zorder=1)
 
 

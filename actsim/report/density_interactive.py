@@ -15,8 +15,8 @@ from actsim.report.density_curves import (
     share_over,
     values_by_layer,
 )
-from actsim.report.density_figures import MEAN_STYLE, layer_colour, thresholds_of
-from actsim.report.palette import LineStyle, run_style
+from actsim.report.density_figures import MEAN_STYLE, layer_colours, thresholds_of
+from actsim.report.palette import LineStyle, domain_style
 from actsim.report.plotly_parts import (
     MARKERS,
     Figure,
@@ -43,7 +43,7 @@ def _curve_figure(summary: Row, measure: Measure) -> Figure:
     shown = {"measure": measure.label}
     traces: list[Trace] = []
     for index, name in enumerate(domain_names(summary)):
-        rows, style = curve(summary, measure, name), run_style(index)
+        rows, style = curve(summary, measure, name), domain_style(index)
         traces.append(interval_area(rows, style.colour, {**shown, "line": name}))
         text = [_statistics(measure, row) for row in rows.values()]
         values = [row["value"] for row in rows.values()]
@@ -66,8 +66,8 @@ def thresholds(summary: Row) -> Figure:
     gammas = [measure.gamma for measure in measures]
     for domain in (None, *domain_names(summary)):
         found = [values_by_layer(summary, measure, domain) for measure in measures]
-        for position, layer in enumerate(layers):
-            style = LineStyle(layer_colour(position / max(len(layers) - 1, 1)), (), None)
+        for layer, colour in zip(layers, layer_colours(layers), strict=True):
+            style = LineStyle(colour, (), None)
             values = [own.get(layer) for own in found]
             text = [measure.text(value) for measure, value in zip(measures, values, strict=True)]
             scaled = [None if value is None else measures[0].factor * value for value in values]
@@ -82,7 +82,7 @@ def sensitivity(summary: Row) -> Figure:
     traces: list[Trace] = []
     for index, name in enumerate([*domain_names(summary), None]):
         rows = [row for measure in measures for row in contrasts(summary["depth"], measure) if row["domain"] == name]
-        style = MEAN_STYLE if name is None else run_style(index)
+        style = MEAN_STYLE if name is None else domain_style(index)
         shown = {} if name is None else {"line": name}
         text = [
             f"{measure.text(row['difference'], signed=True)} "
@@ -162,4 +162,4 @@ def choices(summary: Row) -> dict[str, list[tuple[str, str]]]:
 def legend_lines(summary: Row) -> Iterator[tuple[str, LineStyle]]:
     """Every domain with its line."""
     for index, name in enumerate(domain_names(summary)):
-        yield name, run_style(index)
+        yield name, domain_style(index)

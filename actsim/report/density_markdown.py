@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from actsim.report.density_curves import (
+    MEAN,
+    SCALE,
     WITHOUT_THRESHOLD,
     Measure,
     contrasts,
@@ -97,7 +99,7 @@ def _lead(summary: Row) -> Iterator[str]:
         )
     yield f"Shallow half: {shallow}. Deep half: {deep}. The mean of the domains:"
     yield "\n".join(lines)
-    yield escaped(intervals_sentence(summary)) + " A smaller Gini coefficient is denser."
+    yield escaped(intervals_sentence(summary))
 
 
 def _layers(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
@@ -125,7 +127,7 @@ def _depth(summary: Row) -> Iterator[str]:
     for measure in shown_first(summary):
         yield f"{escaped(measure.axis)}:"
         rows = [
-            [escaped(row["domain"] or "mean of the domains"), *contrast_cells(measure, row, HALVES)]
+            [escaped(row["domain"] or MEAN), *contrast_cells(measure, row, HALVES)]
             for row in contrasts(summary["depth"], measure)
         ]
         yield table(["domain", *HALVES, "difference", "verdict"], rows)
@@ -167,17 +169,15 @@ def _without_threshold(summary: Row) -> Iterator[str]:
     yield (
         "The participation ratio (ΣĀ)² / (n ΣĀ²) is the share of parameters that would do if all of them were "
         "activated alike; the Gini coefficient is 0 where they are. The mean of the domains. The Gini coefficients are "
-        f"off by at most {bound:.1g}."
+        f"off by at most {bound:.1g}. The mean of Ā is no density: it decides what a threshold counts."
     )
-    found = [values_by_layer(summary, measure, None) for measure in WITHOUT_THRESHOLD]
+    measures = (*WITHOUT_THRESHOLD, SCALE)
+    columns = {measure.axis: (measure, values_by_layer(summary, measure, None)) for measure in measures}
     rows = [
-        [
-            str(layer),
-            *(measure.text(values.get(layer)) for measure, values in zip(WITHOUT_THRESHOLD, found, strict=True)),
-        ]
+        [str(layer), *(measure.text(values.get(layer)) for measure, values in columns.values())]
         for layer in summary["layers"]
     ]
-    yield table(["layer", *(measure.axis for measure in WITHOUT_THRESHOLD)], rows)
+    yield table(["layer", *columns], rows)
 
 
 def _kinds(summary: Row) -> Iterator[str]:
@@ -208,7 +208,7 @@ def _provenance(summary: Row, manifest: Row) -> Iterator[str]:
     record = {key: value for key, value in manifest["record"].items() if key != "sample_ids"}
     command = record.pop("command", None)
     parts = {
-        "samples": manifest["config"]["samples"],
+        "samples": {name: own["fingerprint"] for name, own in manifest["config"]["samples"].items()},
         "model": summary["model"],
         "scoring": manifest["config"]["scoring"],
         "density": manifest["config"]["settings"],

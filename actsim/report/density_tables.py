@@ -58,7 +58,8 @@ def intervals_sentence(summary: Row) -> str:
         return "No intervals: the samples were not taken apart (--folds 1)."
     return (
         f"{percent(summary['level'])} intervals over {counted(summary['folds'], 'fold')} of the samples: they speak of "
-        "other samples of the same domains. holds or opposite: the interval lies on one side of 0; open: it does not."
+        "other samples of the same domains. holds or opposite: the interval lies on one side of 0; open: it does not. "
+        "A smaller Gini coefficient is denser."
     )
 
 
@@ -77,10 +78,11 @@ def _blocks(ink: Ink, summary: Row) -> Iterator[RenderableType]:
         found = {domain: values_by_layer(summary, measure, domain) for domain in domains}
         rows = [[layer, *(measure.text(found[own].get(layer)) for own in domains)] for layer in summary["layers"]]
         yield ink.table(["layer", *map(one_line, domains)], rows)
+        yield Text()
     for ends, rows in ((HALVES, summary["depth"]), (KINDS_OF_TEXT, summary["running_text"])):
         if rows:
-            yield Text()
             yield from _contrasts(ink, summary, ends, rows)
+            yield Text()
     yield ink.text(intervals_sentence(summary), "dim")
     if summary["notes"]:
         yield Text()

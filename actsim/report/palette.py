@@ -48,6 +48,8 @@ RUN_STYLES = (
     LineStyle("#666666", (8, 3), "X"),
 )
 """Runs of a comparison."""
+DOMAIN_STYLES = (*RUN_STYLES, *CONTROL_STYLES)
+"""Domains: there are more of them than runs, and no controls beside."""
 PARTIAL_STYLE = LineStyle("#332288", (9, 2, 3, 2), "d")
 
 BAND_COLOUR = "#EFEFEF"
@@ -82,13 +84,20 @@ def control_style(index: int) -> LineStyle:
 
 
 def run_style(index: int) -> LineStyle:
-    """The style of a run of a comparison by its position.
+    """The style of a run of a comparison by its position, see ``_in_turn``."""
+    return _in_turn(RUN_STYLES, index)
 
-    Once the colours are used up they come again, with the dashes and the marker of another.
-    """
-    turn, place = divmod(index, len(RUN_STYLES))
-    other = RUN_STYLES[(place + turn) % len(RUN_STYLES)]
-    return LineStyle(RUN_STYLES[place].colour, other.dashes, other.marker)
+
+def domain_style(index: int) -> LineStyle:
+    """The style of a domain by its position, see ``_in_turn``."""
+    return _in_turn(DOMAIN_STYLES, index)
+
+
+def _in_turn(styles: Sequence[LineStyle], index: int) -> LineStyle:
+    """Once the colours are used up they come again, with the dashes and the marker of another."""
+    turn, place = divmod(index, len(styles))
+    other = styles[(place + turn) % len(styles)]
+    return LineStyle(styles[place].colour, other.dashes, other.marker)
 
 
 def matplotlib_dashes(dashes: Sequence[float]) -> object:

@@ -1,4 +1,4 @@
-"""What the commands beside ``eval`` print: two sentences compared, a model described, lists of names, files of a run.
+"""What the commands beside ``eval`` print: two sentences compared, a model described, files of a run.
 
 Every function takes the JSON document that the command prints with ``--json``, so that both say the same.
 """
@@ -100,66 +100,6 @@ def files_lines(directory: Path, names: Iterable[str]) -> list[str]:
     """After an empty line the directory of a run on a line of its own, then the names of its files."""
     listed = textwrap.wrap(", ".join(names), FILES_WIDTH, initial_indent="  ", subsequent_indent="  ")
     return ["", f"files in {one_line(directory)}:", *listed]
-
-
-# actsim list
-
-
-def listing(document: Document) -> Page:
-    """Tables of what ``actsim list`` knows; keys are ``datasets``, ``measures``, ``objectives``, ``patterns``."""
-
-    def blocks(ink: Ink) -> Iterable[RenderableType]:
-        for position, (what, entries) in enumerate(document.items()):
-            if position:
-                yield Text()
-            yield _datasets(ink, entries) if what == "datasets" else _names(ink, what, entries)
-
-    return Page(blocks)
-
-
-def _names(ink: Ink, what: str, entries: Sequence[Document]) -> Table:
-    """Name, the other short fields, and the definition."""
-    short = [key for key in entries[0] if key not in ("name", "definition", "default")]
-    rows = [
-        [f"{entry['name']}{' *' if entry['default'] else ''}", *(entry[key] for key in short), entry["definition"]]
-        for entry in entries
-    ]
-    headings = [what.removesuffix("s"), *short, "definition (* default)"]
-    return ink.table(headings, rows, labels=headings)
-
-
-def _datasets(ink: Ink, entries: Sequence[Document]) -> Table:
-    """A few lines per data set: what it is, its splits by release, its columns, and where it is looked for."""
-    rows = []
-    for entry in entries:
-        low, high = entry["score_range"]
-        columns = ", ".join(" or ".join(names) for names in entry["columns"].values())
-        rows.append(
-            (
-                entry["name"],
-                (
-                    entry["description"],
-                    *(_release(entry, release) for release in entry["releases"]),
-                    f"scores {low:g} to {high:g}; columns {columns}",
-                    f"from {entry['looked_for']}",
-                    f"licence: {entry['licence']}",
-                    *([entry["url"]] if entry["url"] else []),
-                ),
-            )
-        )
-    headings = ["data set", "about (* default split)"]
-    return ink.table(headings, rows, labels=headings, lines=True)
-
-
-def _release(entry: Document, release: Document) -> str:
-    """``release semeval (default): train 4500, validation 500, test * 4927``."""
-    splits = ", ".join(
-        f"{split}{' *' if split == entry['default_split'] else ''}{'' if pairs is None else f' {pairs}'}"
-        for split, pairs in release["splits"].items()
-    )
-    if len(entry["releases"]) == 1:
-        return f"splits: {splits}"
-    return f"release {release['name']}{' (default)' if release['default'] else ''}: {splits}"
 
 
 # actsim score

@@ -95,7 +95,7 @@ def test_a_finished_run_is_summed_up_again_without_scoring(invoke, bert, pairs_c
     assert "12 of 12 pairs are scored already" not in first.stderr
     assert "12 of 12 pairs are scored already" in again.stderr
     assert "all band (layers 1-3)" in again.stdout
-    assert [session["pairs_written"] for session in open_run("run").manifest["sessions"]] == [12, 0]
+    assert [session["rows_written"] for session in open_run("run").manifest["sessions"]] == [12, 0]
 
 
 def test_another_configuration_is_refused_with_the_difference_and_fresh_starts_over(invoke, bert, llama, pairs_csv):
@@ -173,7 +173,7 @@ def test_controls_reach_the_run_the_screen_and_the_report(invoke, llama, pairs_c
         assert inner.summary["headline"] == control["headline"]
     assert invoke("eval", pairs_csv, "-m", llama, "--out", "run", *options, *FEW).exit_code == 0
     for directory in ("run", "run/control-random-weights-seed4", "run/control-shuffled-tokens-seed4"):
-        assert [session["pairs_written"] for session in open_run(directory).manifest["sessions"]] == [12, 0]
+        assert [session["rows_written"] for session in open_run(directory).manifest["sessions"]] == [12, 0]
 
 
 @pytest.mark.parametrize("template", ["echo", "the {text} is"])

@@ -90,10 +90,11 @@ def test_help_imports_nothing_large(args):
 
 OWN_MEANING = {
     "compare": {"-m", "--model", "--measure", "--layers", "--out", "--no-text"},
+    "density": {"--gamma", "--max-tokens", "--data-dir", "--out"},
     "eval": {"--objective", "--pattern"},
 }
-"""Options that a command takes in a way of its own: several models, objectives or patterns, one measure, the
-directory of a comparison."""
+"""Options that a command takes in a way of its own: several models, objectives, patterns or thresholds, one measure,
+the length of samples, the place of corpora, the directory of a comparison."""
 
 
 def test_an_option_of_several_commands_is_the_same_in_all_of_them():

@@ -9,7 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actsim.core.batch import LEAST_PART, MOST_PARTS, PADDING, divide, group_batches, pad, padded_tokens, plan_batches
+from actsim.core.batch import (
+    LEAST_PART,
+    MOST_PARTS,
+    PADDING,
+    divide,
+    group_batches,
+    pad,
+    padded_tokens,
+    plan_batches,
+    plan_sequences,
+)
 
 sentences = st.integers(1, 9).flatmap(lambda length: st.tuples(*[st.integers(5, 7)] * length))
 pair_lists = st.lists(st.tuples(sentences, sentences), max_size=25)
@@ -164,3 +174,14 @@ def test_parts_of_a_batch_are_its_sentences_in_order():
     parts = batch.parts()
     assert [part.input_ids.shape for part in parts] == [(12, 20), (6, 50)]
     assert sum((part.labels for part in parts), ()) == batch.labels
+
+
+@given(st.lists(st.lists(st.integers(5, 9), min_size=1, max_size=12).map(tuple), max_size=12), st.integers(1, 40))
+def test_sequences_are_planned_each_once_within_the_budget_and_whatever_their_order(sequences, budget):
+    batches = plan_sequences(sequences, budget)
+    assert sorted(position for batch in batches for position in batch) == list(range(len(sequences)))
+    for batch in batches:
+        longest = max(len(sequences[position]) for position in batch)
+        assert len(batch) == 1 or len(batch) * longest <= budget
+    turned = [[sequences[::-1][position] for position in batch] for batch in plan_sequences(sequences[::-1], budget)]
+    assert turned == [[sequences[position] for position in batch] for batch in batches]

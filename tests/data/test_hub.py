@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hub_cache import add_snapshot
 
 from actsim.data.benchmarks import PARQUET_REF, SICK, STS_B
 from actsim.data.hub import read_snapshot
@@ -27,21 +28,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
     return tmp_path / "hub"
-
-
-def add_snapshot(cache: Path, hub_id: str, commit: str, files: dict[str, bytes], ref: str | None = None) -> None:
-    """Lay files out as huggingface_hub does: blobs, and a folder of links to them for each commit."""
-    root = cache / f"datasets--{hub_id.replace('/', '--')}"
-    for number, (name, data) in enumerate(files.items()):
-        blob = root / "blobs" / f"{commit[:8]}{number}"
-        blob.parent.mkdir(parents=True, exist_ok=True)
-        blob.write_bytes(data)
-        link = root / "snapshots" / commit / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(blob)
-    if ref is not None:
-        (root / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
-        (root / "refs" / ref).write_text(commit)
 
 
 def stsb_rows(count: int, word: str) -> list[dict[str, object]]:

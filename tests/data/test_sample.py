@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from actsim.baselines import word_overlap
+from actsim.data.corpora import CORPORA, SAMPLE_PREFIX
+from actsim.data.domains import load_domain
 from actsim.data.files import read_table
 from actsim.data.pairs import load_pairs
 
@@ -60,3 +65,19 @@ def test_no_sentence_stands_twice() -> None:
     pairs = load_pairs("sample")
     sentences = [*pairs.sentences_a, *pairs.sentences_b]
     assert len(sentences) == 2 * len(pairs) == len(set(sentences)) >= 400
+
+
+@pytest.mark.parametrize("name", [name for name in CORPORA if name.startswith(SAMPLE_PREFIX)])
+def test_a_domain_of_the_sample_has_sixteen_texts_of_a_paragraph(name: str) -> None:
+    domain = load_domain(name)
+    assert len(domain) == sum(CORPORA[name].splits.values()) == 16 and domain.repeated == 0
+    words = [len(re.findall(r"\w+", text)) for text in domain.texts]
+    assert min(words) >= 40 and max(words) <= 120
+    assert f"`{name.removeprefix(SAMPLE_PREFIX)}`" in README
+
+
+def test_two_domains_of_the_sample_share_more_words_than_others_do() -> None:
+    names = [name for name in CORPORA if name.startswith(SAMPLE_PREFIX)]
+    words = {name: set(re.findall(r"\w+", " ".join(load_domain(name).texts).lower())) for name in names}
+    shared = {(a, b): len(words[a] & words[b]) / len(words[a] | words[b]) for a, b in itertools.combinations(names, 2)}
+    assert max(shared, key=shared.__getitem__) == ("sample:recipes", "sample:repairs")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from actsim.errors import UsageError
+from actsim.models import devices
 from actsim.models.devices import DTYPES, dtype_name, resolve_device, resolve_dtype
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -64,3 +65,12 @@ def test_defaults_are_float32_on_the_cpu_and_the_checkpoints_elsewhere():
 def test_unknown_types_are_refused(name):
     with pytest.raises(UsageError, match="float32, float16, bfloat16, float64"):
         resolve_dtype(name, CPU)
+
+
+def test_free_memory_is_read_where_the_machine_tells_it(tmp_path, monkeypatch):
+    told = tmp_path / "meminfo"
+    told.write_text("MemTotal:       100 kB\nMemAvailable:    60 kB\n")
+    monkeypatch.setattr(devices, "_MEMORY_FILE", told)
+    assert devices.free_memory("cpu") == 60 * 1024
+    monkeypatch.setattr(devices, "_MEMORY_FILE", tmp_path / "absent")
+    assert 0 < devices.free_memory("cpu") < 2**50

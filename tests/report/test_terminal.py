@@ -8,9 +8,9 @@ import io
 import pytest
 from rich.console import Console
 
+from actsim.report.listing import listing
 from actsim.report.terminal import (
     files_lines,
-    listing,
     magnitude,
     model_report,
     percentage,
@@ -34,6 +34,20 @@ LISTING = {
             "looked_for": "pairs/<split>.jsonl in the data directory",
             "licence": "CC0",
             "url": "https://example.org/" + "long-path/" * 5,
+        }
+    ],
+    "domains": [
+        {
+            "name": "letters",
+            "description": "made-up letters",
+            "splits": {"train": None, "test": 30},
+            "default_split": "test",
+            "form": "a text a row",
+            "looked_for": "letters/<split>.jsonl",
+            "licence": "CC0",
+            "url": "",
+            "example_of": "the first text:",
+            "example": "Dear [bold]friend,\n\n    yours",
         }
     ],
     "measures": [
@@ -178,6 +192,10 @@ def test_a_list_has_every_field_and_keeps_brackets():
         "scores 0 to 5; columns left or first, right, score",
         "licence: CC0",
         LISTING["datasets"][0]["url"],
+        "letters made-up letters",
+        "splits: train, test * 30",
+        "text: a text a row",
+        "the first text: Dear [bold]friend, yours",
         "cosine * patterns Σ P_a P_b / (‖P_a‖ ‖P_b‖) [bold]",
         "jaccard sets |S_a ∩ S_b| / |S_a ∪ S_b|",
     ):
