@@ -22,6 +22,9 @@ SET_MEASURES = ("jaccard", "overlap")
 CONTROLS = ("random-weights", "shuffled-tokens")
 """What a model is set against: its architecture with fresh weights, its sentences in a random order."""
 
+TOKEN_OBJECTIVES = ("next-token", "log-prob")
+"""Read-outs of one token: the likeliest to come next."""
+
 SLOT = "{text}"
 """Where the sentence stands in a template."""
 PLAIN = SLOT

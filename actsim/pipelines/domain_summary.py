@@ -32,7 +32,7 @@ from actsim.stats.domains import (
 )
 from actsim.stats.mantel import Mantel, mantel, mantel_replicates, partial_mantel
 from actsim.stats.multiple import holm
-from actsim.store.similarities import HIDDEN, TFIDF, Similarities
+from actsim.store.similarities import HIDDEN, SAME_TOKEN, TFIDF, Similarities
 
 Floats = npt.NDArray[np.float64]
 Row = dict[str, Any]
@@ -101,9 +101,10 @@ def summarise_domains(similarities: Similarities, domains: Sequence[str], band: 
         draws: what is drawn at random.
     """
     own = [similarities.layers.index(layer) for layer in band.layers]
-    layers = {ACTIVATION: similarities.cosines(), HIDDEN: similarities.hidden(), TFIDF: similarities.tfidf()}
+    layers = {ACTIVATION: similarities.cosines(), HIDDEN: similarities.hidden(), **similarities.without_layers()}
     over_band = {
-        name: cosines if name == TFIDF else cosines[own].mean(axis=0, keepdims=True) for name, cosines in layers.items()
+        name: cosines if len(cosines) == 1 else cosines[own].mean(axis=0, keepdims=True)
+        for name, cosines in layers.items()
     }
     matrices = {name: domain_matrices(cosines[0]) for name, cosines in over_band.items()}
     by_layer = {BAND: over_band[ACTIVATION][0], **_named(similarities.layers, layers[ACTIVATION])}
@@ -247,13 +248,16 @@ def _correlations(matrices: Mapping[str, Floats], domains: Sequence[str], draws:
         return
     for a, b in itertools.combinations(matrices, 2):
         yield _correlation(matrices, a, b, draws)
-    yield _correlation(matrices, ACTIVATION, HIDDEN, draws, held=TFIDF)
+    without_layers = [name for name in (TFIDF, SAME_TOKEN) if name in matrices]
+    for held in without_layers:
+        yield _correlation(matrices, ACTIVATION, HIDDEN, draws, held=held)
     common = _with_published(matrices, domains)
     if common is not None:
         for name in matrices:
             yield _correlation(common, name, PUBLISHED, draws)
         yield _correlation(common, ACTIVATION, PUBLISHED, draws, diagonal=True)
-        yield _correlation(common, ACTIVATION, PUBLISHED, draws, held=TFIDF)
+        for held in without_layers:
+            yield _correlation(common, ACTIVATION, PUBLISHED, draws, held=held)
 
 
 def _with_published(matrices: Mapping[str, Floats], domains: Sequence[str]) -> dict[str, Floats] | None:
@@ -303,8 +307,8 @@ def _agreement(
     if len(domains) < FEWEST_DOMAINS:
         return
     for position, layer in enumerate(layers):
-        own = {name: domain_matrices(values[0 if name == TFIDF else position]) for name, values in cosines.items()}
-        for name in (HIDDEN, TFIDF):
+        own = {name: domain_matrices(values[position % len(values)]) for name, values in cosines.items()}
+        for name in (name for name in own if name != ACTIVATION):
             yield {"layer": layer, "with": name} | _rho(own, ACTIVATION, name, draws)
         common = _with_published(own, domains)
         if common is not None:

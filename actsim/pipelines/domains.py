@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from actsim.baselines import tfidf_vectors
-from actsim.config import Scoring
+from actsim.config import TOKEN_OBJECTIVES, Scoring
 from actsim.core.batch import Batch, by_length, pad
 from actsim.core.consumers import Gram, Group, groups_of
 from actsim.core.hidden import HiddenStates
@@ -31,7 +31,7 @@ from actsim.core.precision import to_float64
 from actsim.core.scoring import Pattern, default_backend
 from actsim.errors import ModelError, UsageError
 from actsim.models.devices import out_of_memory
-from actsim.store.similarities import COSINE, HIDDEN, KEYS, TFIDF, similarity_columns
+from actsim.store.similarities import COSINE, HIDDEN, KEYS, SAME_TOKEN, TFIDF, similarity_columns
 from actsim.store.tables import TableLayout
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Job:
             digest=digest,
             groups=tuple(self.groups),
             counts=(len(self.pairs),) * self.n_groups,
-            columns=similarity_columns(self.groups),
+            columns=similarity_columns(self.groups, self.scoring.objective),
             keys=KEYS,
             rows=tuple(tuple((group, a, b) for a, b in self.pairs) for group in range(self.n_groups)),
         )
@@ -217,9 +217,10 @@ class Runner:
         self.runs = _divided(layers, min(len(layers), 2 * len(self.runs)))
         self.budget = max(longest, self.budget // 2)
         LOG.warning(
-            "out of memory on %s: going on with %d layers at a time and batches of %d tokens",
+            "out of memory on %s: going on with %d layer%s at a time and batches of %d tokens",
             job.loaded.device,
-            max(map(len, self.runs)),
+            (most := max(map(len, self.runs))),
+            "s" if most > 1 else "",
             self.budget,
         )
 
@@ -231,12 +232,24 @@ class Runner:
             consumer.check(batch.labels)
             cosines.append(gram_cosine(consumer.products()))
             if result.hidden is not None:
-                hidden, readouts = _hidden_cosines(result.hidden), to_float64(result.readout.values)
+                hidden, readout = _hidden_cosines(result.hidden), result.readout
         back = torch.tensor(order).argsort()
         a, b = torch.tensor(self.job.pairs).unbind(dim=1)
-        columns = {COSINE: torch.cat(cosines), HIDDEN: hidden}
-        lists = {name: values[:, back[a], back[b]].T for name, values in columns.items()}
-        return _rows(group, (a, b), lists, self.job.tfidf[group], readouts[back])
+        left, right = back[a], back[b]
+        values = to_float64(readout.values)
+        columns = {
+            **dict(zip(KEYS, (torch.full_like(a, group), a, b), strict=True)),
+            COSINE: torch.cat(cosines)[:, left, right].T,
+            HIDDEN: hidden[:, left, right].T,
+            TFIDF: torch.from_numpy(self.job.tfidf[group])[a, b],
+            "readout_a": values[left],
+            "readout_b": values[right],
+        }
+        if self.job.scoring.objective in TOKEN_OBJECTIVES:
+            assert readout.top_token is not None
+            token = readout.top_token.cpu()
+            columns[SAME_TOKEN] = (token[left] == token[right]).double()
+        return _rows(columns)
 
     def _batch(self, group: int) -> tuple[tuple[int, ...], Batch]:
         """The samples of a group by length, and in which order that is."""
@@ -282,25 +295,15 @@ def _hidden_cosines(states: HiddenStates) -> Float[Tensor, "layers samples sampl
     return unit @ unit.mT
 
 
-def _rows(
-    group: int,
-    pairs: tuple[Tensor, Tensor],
-    lists: dict[str, Float[Tensor, "pairs values"]],
-    tfidf: Float[np.ndarray, "samples samples"],
-    readouts: Float[Tensor, " samples"],
-) -> pa.Table:
+def _rows(columns: dict[str, Tensor]) -> pa.Table:
+    """Whole numbers, doubles, and lists of doubles as a table."""
     import pyarrow as pa
 
-    a, b = (side.numpy() for side in pairs)
-    columns = {
-        "group": pa.array(np.full(len(a), group), pa.int32()),
-        "sample_a": pa.array(a, pa.int32()),
-        "sample_b": pa.array(b, pa.int32()),
-        TFIDF: pa.array(tfidf[a, b]),
-        "readout_a": pa.array(readouts.numpy()[a]),
-        "readout_b": pa.array(readouts.numpy()[b]),
-    }
-    for name, values in lists.items():
-        offsets = pa.array(range(0, values.numel() + 1, values.shape[1]), pa.int32())
-        columns[name] = pa.ListArray.from_arrays(offsets, pa.array(values.flatten().numpy()))
-    return pa.table(columns)
+    found = {}
+    for name, values in columns.items():
+        plain = pa.array(values.flatten().numpy())
+        if values.ndim == 2:
+            offsets = pa.array(range(0, values.numel() + 1, values.shape[1]), pa.int32())
+            plain = pa.ListArray.from_arrays(offsets, plain)
+        found[name] = plain if values.is_floating_point() else plain.cast(pa.int32())
+    return pa.table(found)

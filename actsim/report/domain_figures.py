@@ -16,6 +16,7 @@ from actsim.report.palette import (
     MEASURE_STYLES,
     LineStyle,
     baseline_style,
+    control_style,
     matplotlib_dashes,
 )
 from actsim.report.wording import Row, band_label, one_line
@@ -29,6 +30,7 @@ SERIES_STYLES = {
     ACTIVATION: MEASURE_STYLES[0],
     "hidden_mean": baseline_style("hidden_mean"),
     "tfidf": baseline_style("word_overlap"),
+    "same_token": LineStyle(control_style(0).colour, (4, 1.5, 1, 1.5), None),
 }
 
 
@@ -36,6 +38,12 @@ def title(summary: Row) -> str:
     """The model, and where the figures are from."""
     text = f"{one_line(summary['model']['name'])}, {summary['objective']}"
     return shortened(text, TITLE_CHARACTERS)
+
+
+def levels(summary: Row) -> dict[str, Row]:
+    """The separation by what is the same for all layers."""
+    by_layer = (ACTIVATION, "hidden_mean")
+    return {row["name"]: row["separation"] for row in summary["bands"] if row["name"] not in by_layer}
 
 
 def matrix_figure(summary: Row) -> Figure:
@@ -76,10 +84,10 @@ def layers_figure(summary: Row) -> Figure:
             _draw_series(left, summary["layers"], name, style, label)
         for name, rows in (("hidden_mean", summary["hidden_layers"]), (ACTIVATION, summary["layers"])):
             _draw_series(right, rows, "separation", SERIES_STYLES[name], SERIES[name])
-        tfidf = next(row for row in summary["bands"] if row["name"] == "tfidf")["separation"]["value"]
-        style = SERIES_STYLES["tfidf"]
-        dashes = matplotlib_dashes(style.dashes)
-        right.axhline(tfidf, color=style.colour, linestyle=dashes, linewidth=1.6, label=SERIES["tfidf"])
+        for name, level in levels(summary).items():
+            style = SERIES_STYLES[name]
+            dashes = matplotlib_dashes(style.dashes)
+            right.axhline(level["value"], color=style.colour, linestyle=dashes, linewidth=1.6, label=SERIES[name])
         _finish(left, summary, "mean cosine")
         _finish(right, summary, "separation (0.5 by chance)")
         left.set_title(title(summary), loc="left", fontsize=11, parse_math=False)

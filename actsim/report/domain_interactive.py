@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-from actsim.report.domain_figures import LEVELS, SERIES_STYLES
+from actsim.report.domain_figures import LEVELS, SERIES_STYLES, levels
 from actsim.report.domain_tables import ACTIVATION, NUMBERS, PUBLISHED, SERIES, cells, domain_names, estimate_text
 from actsim.report.palette import MEASURE_STYLES, LineStyle
 from actsim.report.plotly_parts import (
@@ -112,8 +112,8 @@ def _gap(summary: Row) -> Iterator[Trace]:
 def _separation(summary: Row) -> Iterator[Trace]:
     for name, rows in ((ACTIVATION, summary["layers"]), ("hidden_mean", summary["hidden_layers"])):
         yield from _series({row["layer"]: row["separation"] for row in rows}, SERIES_STYLES[name], SERIES[name])
-    level = next(row for row in summary["bands"] if row["name"] == "tfidf")["separation"]
-    yield from _series({row["layer"]: level for row in summary["layers"]}, SERIES_STYLES["tfidf"], SERIES["tfidf"])
+    for name, level in levels(summary).items():
+        yield from _series({row["layer"]: level for row in summary["layers"]}, SERIES_STYLES[name], SERIES[name])
 
 
 def _agreement(summary: Row) -> Iterator[Trace]:

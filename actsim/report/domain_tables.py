@@ -17,6 +17,7 @@ SERIES = {
     ACTIVATION: "activation patterns",
     "hidden_mean": "mean hidden states",
     "tfidf": "TF-IDF of the words",
+    "same_token": "same next token",
     PUBLISHED: "published matrix",
 }
 """What similarities are of, by the names in the summary."""

@@ -42,8 +42,10 @@ def _depth(summary: Row) -> Iterator[str]:
 
 def _vocabulary(summary: Row) -> Iterator[str]:
     own = _band(summary, ACTIVATION)
-    for name in ("tfidf", "hidden_mean"):
-        row = _band(summary, name)
+    for row in summary["bands"]:
+        name = row["name"]
+        if name == ACTIVATION:
+            continue
         gained = row["separation_gained"]
         yield (
             f"Do activation patterns tell domains apart better than {SERIES[name]}? A sample is closer to one of its "
@@ -55,6 +57,7 @@ def _vocabulary(summary: Row) -> Iterator[str]:
 def _related(summary: Row) -> Iterator[str]:
     questions = {
         "tfidf": "Are domains with common words more alike?",
+        "same_token": "Are domains more alike whose texts are followed by the same token?",
         PUBLISHED: "Are the domains alike that are published to be?",
     }
     for row in summary["correlations"]:

@@ -147,23 +147,20 @@ def numbered(trace: Trace, digits: int = 2) -> list[Trace]:
     """
     if max(len(trace["x"]), len(trace["y"])) > CELL_TEXT_LAYERS:
         return [trace]
-    values = np.array([[np.nan if cell is None else cell for cell in line] for line in trace["z"]])
-    dark = takes_dark_ink(values)
-    text = [["" if cell is None else number(cell, digits) for cell in line] for line in trace["z"]]
-    written = {"texttemplate": "%{text}"}
-    light = [[cell * (not own) for cell, own in zip(*lines, strict=True)] for lines in zip(text, dark, strict=True)]
-    under = trace | written | {"text": light, "textfont": {"size": 11, "color": LIGHT_ON_CELL}}
-    if not dark.any():
-        return [under]
-    limits = {"zmin": float(np.nanmin(values)), "zmax": float(np.nanmax(values))}
-    over = (
-        trace | limits | written | {"text": text, "textfont": {"size": 11, "color": DARK_ON_CELL}, "showscale": False}
+    cells = np.array([[np.nan if cell is None else cell for cell in line] for line in trace["z"]])
+    dark = takes_dark_ink(cells)
+    texts = np.array([["" if cell is None else number(cell, digits) for cell in line] for line in trace["z"]])
+    if np.isfinite(cells).any():
+        trace = trace | {"zmin": float(np.nanmin(cells)), "zmax": float(np.nanmax(cells))}
+    under, over = (
+        trace
+        | {"text": np.where(own, texts, "").tolist(), "texttemplate": "%{text}", "textfont": {"size": 11, "color": ink}}
+        for own, ink in ((~dark, LIGHT_ON_CELL), (dark, DARK_ON_CELL))
     )
-    over["z"] = [
-        [cell if own else None for cell, own in zip(*lines, strict=True)]
-        for lines in zip(trace["z"], dark, strict=True)
+    shown = [
+        [cell if own else None for cell, own in zip(*pair, strict=True)] for pair in zip(trace["z"], dark, strict=True)
     ]
-    return [under | limits, over]
+    return [under, over | {"z": shown, "showscale": False}]
 
 
 def legend_mark(style: LineStyle, label: str) -> dict[str, Any]:

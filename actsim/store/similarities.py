@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from actsim.config import TOKEN_OBJECTIVES
 from actsim.store.parts import WHOLE_LAYER
 from actsim.store.reading import TableRun, open_table
 from actsim.store.tables import Column
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
 
 STUDY = "domains"
 KEYS = ("group", "sample_a", "sample_b")
-COSINE, HIDDEN, TFIDF = "cosine", "hidden_mean", "tfidf"
+COSINE, HIDDEN, TFIDF, SAME_TOKEN = "cosine", "hidden_mean", "tfidf", "same_token"
 
 Floats = npt.NDArray[np.float64]
 
 
-def similarity_columns(groups: Sequence[tuple[int, str]]) -> tuple[Column, ...]:
-    """The columns of a part: keys, cosines of the patterns by (layer, kind), those they are set against, read-outs."""
+def similarity_columns(groups: Sequence[tuple[int, str]], objective: str) -> tuple[Column, ...]:
+    """The columns of a part: keys, cosines of the patterns by (layer, kind), those they are set against, read-outs.
+
+    Where the read-out is of a token, one of those is whether it is the same token for both samples, 1 or 0.
+    """
     n_layers = len({layer for layer, _ in groups})
     return (
         Column("group", "int32"),
@@ -38,6 +42,7 @@ def similarity_columns(groups: Sequence[tuple[int, str]]) -> tuple[Column, ...]:
         Column(COSINE, "list<double>", width=len(groups), nullable=True),
         Column(HIDDEN, "list<double>", width=n_layers, nullable=True),
         Column(TFIDF, "double"),
+        *([Column(SAME_TOKEN, "double")] if objective in TOKEN_OBJECTIVES else []),
         Column("readout_a", "double"),
         Column("readout_b", "double"),
     )
@@ -45,7 +50,11 @@ def similarity_columns(groups: Sequence[tuple[int, str]]) -> tuple[Column, ...]:
 
 def open_domains(directory: str | Path) -> TableRun:
     """Open the finished run over domains in ``directory``; raises as ``open_table``."""
-    return open_table(directory, STUDY, lambda manifest: similarity_columns(groups_in(manifest)), KEYS)
+
+    def columns(manifest: dict[str, Any]) -> tuple[Column, ...]:
+        return similarity_columns(groups_in(manifest), manifest["config"]["scoring"]["objective"])
+
+    return open_table(directory, STUDY, columns, KEYS)
 
 
 def groups_in(manifest: dict[str, Any]) -> tuple[tuple[int, str], ...]:
@@ -90,9 +99,10 @@ class Similarities:
         """float64 [layers, G, N, N] of the mean hidden states after each layer."""
         return self._lists(HIDDEN, len(self.layers))
 
-    def tfidf(self) -> Floats:
-        """float64 [1, G, N, N] of the words' TF-IDF."""
-        return self._matrices(self.table[TFIDF].to_numpy()[:, np.newaxis])
+    def without_layers(self) -> dict[str, Floats]:
+        """float64 [1, G, N, N] each: what is the same for all layers, the words' TF-IDF and, where known, the token."""
+        names = [name for name in (TFIDF, SAME_TOKEN) if name in self.table.schema.names]
+        return {name: self._matrices(self.table[name].to_numpy()[:, np.newaxis]) for name in names}
 
     def _lists(self, column: str, width: int) -> Floats:
         values = self.table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)

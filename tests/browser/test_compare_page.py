@@ -64,7 +64,7 @@ def test_the_heat_map_follows_the_choice(page, comparison):
             f"(s => {{ s.value = '{found['a']} {found['b']}'; s.dispatchEvent(new Event('change')); }})"
             "(document.querySelector('[data-choice=runs]'))"
         )
-        (shown,) = page.evaluate(f"{HEAT_MAP}.data.map(t => Array.from(t.z, line => Array.from(line)))")
+        shown, *_ = page.evaluate(f"{HEAT_MAP}.data.map(t => Array.from(t.z, line => Array.from(line)))")
         np.testing.assert_allclose(shown, found["layers"], atol=1e-5)
         titles = page.evaluate(f"['yaxis', 'xaxis'].map(a => {HEAT_MAP}.layout[a].title.text)")
         assert titles == [f"layer of {found['a']}", f"layer of {found['b']}"]
