@@ -20,7 +20,7 @@ SHORT_HELP = "Compare activation patterns within and between domains."
 EPILOG = """\b
 Examples:
   actsim domains --domain notes=notes/*.txt --domain code=src/*.py
-  actsim domains -m my-models/llama --domain boolq --domain c4 --domain mmlu --data-dir data
+  actsim domains -m my-models/llama --domain boolq --domain c4 --data-dir data
   actsim domains --domain boolq --domain siqa --samples 128 --layers 4-6
 """
 
