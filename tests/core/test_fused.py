@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,42 @@ def test_fused_is_reference(d_out: int, d_in: int, lengths: list[int], parts: in
     exact = tiny_traces.make_trace(tiny_traces.make_map(d_out, d_in), lengths, parts=parts)
     trace = tiny_traces.make_trace(tiny_traces.make_map(d_out, d_in), lengths, parts=parts, dtype=torch.float32)
     assert_is_reference(trace, exact, pattern)
+
+
+@needs_compiler
+@settings(max_examples=60)
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    st.integers(1, 3),
+    st.booleans(),
+    st.sampled_from([1, 3]),
+)
+def test_the_sum_over_sentences_is_the_references(
+    d_out: int, d_in: int, lengths: list[int], parts: int, weighted: bool, threads: int
+) -> None:
+    parts = min(parts, len(lengths))
+    trace = tiny_traces.make_trace(tiny_traces.make_map(d_out, d_in), lengths, parts=parts, dtype=torch.float32)
+    exact = tiny_traces.make_trace(tiny_traces.make_map(d_out, d_in), lengths, parts=parts)
+    got, want = torch.ones(d_out, d_in), torch.ones(d_out, d_in, dtype=torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: threads)
+        fused.abs_sum(trace, Pattern(weighted=weighted), got)
+    reference.abs_sum(exact, Pattern(weighted=weighted), want)
+    torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-5)
+
+
+@needs_compiler
+def test_the_sum_over_sentences_reads_a_weight_that_is_stored_transposed() -> None:
+    plain = tiny_traces.make_map(35, 20)
+    trace = tiny_traces.make_trace(plain, [3, 5], dtype=torch.float32)
+    turned = tiny_traces.make_map(35, 20)
+    turned.module.weight = torch.nn.Parameter(plain.weight.T.contiguous(), requires_grad=False)
+    sums = [torch.zeros(35, 20) for _ in range(2)]
+    for linear, own in zip((plain, replace(turned, transposed=True)), sums, strict=True):
+        fused.abs_sum(replace(trace, map=linear), Pattern(), own)
+    torch.testing.assert_close(*sums, rtol=1e-6, atol=0)
 
 
 @needs_compiler

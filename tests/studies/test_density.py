@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import tiny_models
 import tiny_samples
+from counted_passes import count_passes
 
-from actsim.core import passes
 from actsim.errors import DataError, ResumeError, UsageError
 from actsim.studies import density as study
 from actsim.studies.density import SWEEP, Thresholds, density, request_density
@@ -26,17 +26,6 @@ def llama():
 
 def requested(loaded, *, folds=2, **thresholds):
     return request_density(DOMAINS, loaded, None, DRAWING, Thresholds(folds=folds, **thresholds))
-
-
-def count_passes(monkeypatch) -> list[int]:
-    run_pass, seen = passes.run_pass, []
-
-    def counted(target, batch, *args, **options):
-        seen.append(len(batch.labels))
-        return run_pass(target, batch, *args, **options)
-
-    monkeypatch.setattr(passes, "run_pass", counted)
-    return seen
 
 
 def test_a_run_that_is_interrupted_goes_on_and_ends_as_one_that_was_not(llama, tmp_path, monkeypatch):

@@ -49,6 +49,7 @@ struct Job {
     int64_t columns;                            // of a block
     int32_t absolute, minima;
     double *by_sentence, *by_pair;              // [threads, sentences, 3], [threads, n_pairs, 3]
+    float *total;                               // [d_out, d_in], of abs_sums alone
     float *scratch;
 };
 
@@ -106,11 +107,11 @@ void pack_weight(const Job &job, int64_t first_row, int64_t first_column, float 
             }
 }
 
-// P of one sentence on ROWS x PANEL parameters, written to the block and added to the sentence's sums.
-template <bool ABSOLUTE, bool SUMS>
-inline __attribute__((always_inline)) void form(
-    const float *x, const float *g, const float *weight, int64_t tokens, float *to, vec *squares, vec *sums) {
-    vec product[ROWS][VECTORS];
+vec absolute(vec value) { return reinterpret_cast<vec>(reinterpret_cast<bits>(value) & 0x7fffffff); }
+
+// G'X of one sentence on ROWS x PANEL parameters.
+inline __attribute__((always_inline)) void multiply(
+    const float *x, const float *g, int64_t tokens, vec (&product)[ROWS][VECTORS]) {
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
@@ -124,12 +125,20 @@ inline __attribute__((always_inline)) void form(
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; v++) product[r][v] += g[r] * columns[v];
     }
+}
+
+// P of one sentence on ROWS x PANEL parameters, written to the block and added to the sentence's sums.
+template <bool ABSOLUTE, bool SUMS>
+inline __attribute__((always_inline)) void form(
+    const float *x, const float *g, const float *weight, int64_t tokens, float *to, vec *squares, vec *sums) {
+    vec product[ROWS][VECTORS];
+    multiply(x, g, tokens, product);
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++) {
             vec pattern = product[r][v] * load(weight + r * PANEL + v * WIDTH);
-            if (ABSOLUTE) pattern = reinterpret_cast<vec>(reinterpret_cast<bits>(pattern) & 0x7fffffff);
+            if (ABSOLUTE) pattern = absolute(pattern);
             *reinterpret_cast<vec *>(to + r * PANEL + v * WIDTH) = pattern;
             squares[(r * VECTORS + v) % CHAINS] += pattern * pattern;
             if (SUMS) sums[(r * VECTORS + v) % CHAINS] += pattern;
@@ -194,6 +203,37 @@ void count(const Job &job, int64_t first_row, int64_t first_column, const float 
     }
 }
 
+// The sum over all sentences of |G'X| on a block.
+void sum_absolute(const Job &job, const float *inputs, const float *grads, float *block) {
+    std::memset(block, 0, sizeof(float) * ROWS * job.columns);
+    for (int64_t s = 0; s < job.sentences; s++) {
+        const float *x = inputs + job.start[s] * job.columns, *g = grads + job.start[s] * ROWS;
+        for (int64_t panel = 0; panel < job.columns; panel += PANEL) {
+            vec product[ROWS][VECTORS];
+            multiply(x + panel * job.tokens[s], g, job.tokens[s], product);
+            float *to = block + panel * ROWS;
+#pragma GCC unroll 16
+            for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+                for (int v = 0; v < VECTORS; v++, to += WIDTH)
+                    *reinterpret_cast<vec *>(to) = load(to) + absolute(product[r][v]);
+        }
+    }
+}
+
+// Adds |W| times a block to the total; what lies beyond the map is left out.
+void add_weighted(const Job &job, int64_t first_row, int64_t first_column, const float *block, const float *weight) {
+    const int64_t rows = job.d_out - first_row < ROWS ? job.d_out - first_row : ROWS;
+    const int64_t width = job.d_in - first_column < job.columns ? job.d_in - first_column : job.columns;
+    for (int64_t row = 0; row < rows; row++) {
+        float *to = job.total + (first_row + row) * job.d_in + first_column;
+        for (int64_t i = 0; i < width; i++) {
+            const int64_t place = i / PANEL * (PANEL * ROWS) + row * PANEL + i % PANEL;
+            to[i] += (weight[place] < 0 ? -weight[place] : weight[place]) * block[place];
+        }
+    }
+}
+
 int64_t grads_floats(const Job &job) { return round_up(job.d_out, ROWS) * ROWS * job.all_tokens; }
 
 // Inputs, blocks, weight and, in bytes, the membership of the blocks.
@@ -202,15 +242,8 @@ int64_t thread_floats(const Job &job) {
     return job.all_tokens * job.columns + blocks + size + (job.threshold ? round_up(blocks, 4) : 0);
 }
 
-}  // namespace
-
-extern "C" {
-
-int64_t scratch_floats(const Job *job, int threads) { return grads_floats(*job) + threads * thread_floats(*job); }
-
-void pair_sums(const Job *described, int threads) {
-    const Job &job = *described;
-    const int64_t size = ROWS * job.columns;
+// Calls work(thread, first row, first column, inputs, grads, scratch) for every block of the map, the operands packed.
+template <typename Work> void over_blocks(const Job &job, int threads, const Work &work) {
     float *grads = job.scratch;
 #pragma omp parallel num_threads(threads)
     {
@@ -220,25 +253,52 @@ void pair_sums(const Job *described, int threads) {
         const int thread = 0;
 #endif
         float *inputs = grads + grads_floats(job) + thread * thread_floats(job);
-        float *blocks = inputs + job.all_tokens * job.columns, *weight = blocks + job.sentences * size;
-        uint8_t *inside = reinterpret_cast<uint8_t *>(weight + size);
-        double *by_sentence = job.by_sentence + thread * job.sentences * 3, *by_pair = job.by_pair + thread * job.n_pairs * 3;
-        const auto form_some = job.absolute ? (job.minima ? form_all<true, true> : form_all<true, false>)
-                                            : (job.minima ? form_all<false, true> : form_all<false, false>);
-        const auto compare_some = job.minima ? compare<true> : compare<false>;
+        float *scratch = inputs + job.all_tokens * job.columns;
 #pragma omp for schedule(static)
         for (int64_t s = 0; s < job.sentences; s++) pack_grads(job, s, grads);
         for (int64_t column = 0; column < job.d_in; column += job.columns) {
             pack_inputs(job, column, inputs);
 #pragma omp for schedule(static) nowait
-            for (int64_t block = 0; block < round_up(job.d_out, ROWS); block++) {
-                pack_weight(job, block * ROWS, column, weight);
-                form_some(job, inputs, grads + block * job.all_tokens * ROWS, weight, blocks, by_sentence);
-                compare_some(job, blocks, by_pair);
-                if (job.threshold) count(job, block * ROWS, column, blocks, inside, by_sentence, by_pair);
-            }
+            for (int64_t block = 0; block < round_up(job.d_out, ROWS); block++)
+                work(thread, block * ROWS, column, inputs, grads + block * job.all_tokens * ROWS, scratch);
         }
     }
+}
+
+}  // namespace
+
+extern "C" {
+
+int64_t scratch_floats(const Job *job, int threads) { return grads_floats(*job) + threads * thread_floats(*job); }
+
+// Sums over every sentence's pattern and over every pair's.
+void pair_sums(const Job *described, int threads) {
+    const Job &job = *described;
+    const int64_t size = ROWS * job.columns;
+    const auto form_some = job.absolute ? (job.minima ? form_all<true, true> : form_all<true, false>)
+                                        : (job.minima ? form_all<false, true> : form_all<false, false>);
+    const auto compare_some = job.minima ? compare<true> : compare<false>;
+    over_blocks(job, threads, [&](int thread, int64_t row, int64_t column, const float *inputs, const float *grads,
+                                  float *blocks) {
+        float *weight = blocks + job.sentences * size;
+        double *by_sentence = job.by_sentence + thread * job.sentences * 3, *by_pair = job.by_pair + thread * job.n_pairs * 3;
+        pack_weight(job, row, column, weight);
+        form_some(job, inputs, grads, weight, blocks, by_sentence);
+        compare_some(job, blocks, by_pair);
+        if (job.threshold)
+            count(job, row, column, blocks, reinterpret_cast<uint8_t *>(weight + size), by_sentence, by_pair);
+    });
+}
+
+// Adds the sum over the sentences of |W * G'X| to the total.
+void abs_sums(const Job *described, int threads) {
+    const Job &job = *described;
+    over_blocks(job, threads, [&](int, int64_t row, int64_t column, const float *inputs, const float *grads, float *sums) {
+        float *weight = sums + ROWS * job.columns;
+        sum_absolute(job, inputs, grads, sums);
+        pack_weight(job, row, column, weight);
+        add_weighted(job, row, column, sums, weight);
+    });
 }
 
 }  // extern "C"

@@ -2,8 +2,7 @@
 
 The kernel is C++ (``fused.cpp``), compiled at first use, see ``compiler``. It reads every sentence's own rows only, so
 padding costs nothing here, and shares the threads of torch's OpenMP. Products and the sums within a block of a few
-thousand parameters are float32, everything above float64. float64 models are left to ``tiled``, as are the units' sums
-and the sums over sentences.
+thousand parameters are float32, everything above float64. float64 models are left to ``tiled``, as are the units' sums.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import ctypes
 import functools
 import logging
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 from actsim.core.objectives import widened
 from actsim.core.scoring import MOMENTS, ActivatedSets, Needs, Pattern, tiled
 from actsim.core.scoring.compiler import NotCompiled, compiled
-from actsim.core.scoring.tiled import abs_sum, neuron_sums, pair_neurons, top_sets
+from actsim.core.scoring.tiled import neuron_sums, pair_neurons, top_sets
 from actsim.core.trace import Trace
 from actsim.errors import UsageError
 
@@ -33,6 +33,9 @@ SOURCE = "fused.cpp"
 
 BLOCK_BYTES = 192 * 2**10
 """Size of a block over all sentences of the batch: with the columns of X it works on, it stays in a core's L2 cache."""
+
+INPUT_BYTES = 256 * 2**10
+"""Size of the columns of X of all sentences that a block over their sum works on: within the same cache."""
 
 MOST_COLUMNS = 256
 
@@ -61,6 +64,7 @@ class Job(ctypes.Structure):
         ("minima", ctypes.c_int32),
         ("by_sentence", ctypes.c_void_p),
         ("by_pair", ctypes.c_void_p),
+        ("total", ctypes.c_void_p),
         ("scratch", ctypes.c_void_p),
     )
 
@@ -89,8 +93,7 @@ def pair_moments(
     """
     if trace.dtype == torch.float64:
         return tiled.pair_moments(trace, pairs, pattern, need, sets)
-    if trace.device.type != "cpu" or not is_available():
-        raise UsageError("the scoring backend 'fused' needs a CPU and a C++ compiler; choose 'tiled'.")
+    _refuse_elsewhere(trace)
     by_sentence, by_pair = _sums(trace, pairs, pattern, need, sets)
     sums = torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64)
     left, right = pairs.unbind(dim=1)
@@ -119,30 +122,57 @@ def gram(trace: Trace, pattern: Pattern) -> Float[Tensor, "sentences sentences"]
     return products
 
 
+def abs_sum(trace: Trace, pattern: Pattern, total: Float[Tensor, "d_out d_in"]) -> None:
+    """Add Σ_s |P_s| over the sentences of the trace to ``total``.
+
+    Raises:
+        UsageError: as ``pair_moments``.
+    """
+    if trace.dtype == torch.float64 or total.dtype != torch.float32 or not total.is_contiguous():
+        tiled.abs_sum(trace, pattern, total)
+        return
+    _refuse_elsewhere(trace)
+    columns = _columns(kernel(), max(1, sum(trace.lengths)), trace.map.weight.shape[1], INPUT_BYTES)
+    _run("abs_sums", trace, pattern, columns, {}, total=total.data_ptr())
+
+
 def _sums(
     trace: Trace, pairs: Tensor, pattern: Pattern, need: Needs, sets: ActivatedSets | None
 ) -> tuple[Float[Tensor, "sentences 3"], Float[Tensor, "pairs 3"]]:
     """Of every sentence ΣP², ΣP, |S|, and of every pair ΣP_a P_b, Σ min, |S_a ∩ S_b|; those not needed are zero."""
+    library, threads = kernel(), torch.get_num_threads()
+    held = {
+        "pairs": pairs.contiguous().numpy(),
+        "by_sentence": np.zeros((threads, trace.sentences, 3)),
+        "by_pair": np.zeros((threads, len(pairs), 3)),
+    }
+    if sets is not None:
+        held["threshold"] = sets.threshold.float().numpy()
+        held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, trace.map.weight.numel()).numpy()
+    columns = _columns(library, trace.sentences * library.block_rows(), trace.map.weight.shape[1], BLOCK_BYTES)
+    _run("pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), minima=need.minima)
+    return torch.from_numpy(held["by_sentence"].sum(axis=0)), torch.from_numpy(held["by_pair"].sum(axis=0))
+
+
+def _run(
+    function: str, trace: Trace, pattern: Pattern, columns: int, held: Mapping[str, np.ndarray], **fields: int
+) -> None:
+    """Call a function of the kernel with the operands of the trace, further arrays and further fields of the job."""
     library, threads = kernel(), torch.get_num_threads()
     segments = trace.operands()
     inputs = [segment.inputs.contiguous() for segment in segments]
     grads = [segment.grads.contiguous() for segment in segments]
     weight = widened(trace.map.weight)
     tokens = np.array(trace.lengths, dtype=np.int64)
-    held = {
+    arrays = {
+        **held,
         "inputs": _addresses(inputs),
         "grads": _addresses(grads),
         "tokens": tokens,
         "start": tokens.cumsum() - tokens,
-        "pairs": pairs.contiguous().numpy(),
-        "by_sentence": np.zeros((threads, len(tokens), 3)),
-        "by_pair": np.zeros((threads, len(pairs), 3)),
     }
-    if sets is not None:
-        held["threshold"] = sets.threshold.float().numpy()
-        held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, weight.numel()).numpy()
     job = Job(
-        **{name: array.ctypes.data for name, array in held.items()},
+        **{name: array.ctypes.data for name, array in arrays.items()},
         sentences=len(tokens),
         all_tokens=tokens.sum(),
         d_in=weight.shape[1],
@@ -150,15 +180,18 @@ def _sums(
         weight=weight.data_ptr() if pattern.weighted else None,
         weight_out=weight.stride(0),
         weight_in=weight.stride(1),
-        n_pairs=len(pairs),
-        columns=_columns(library, len(tokens), weight.shape[1]),
+        columns=columns,
         absolute=pattern.absolute,
-        minima=need.minima,
+        **fields,
     )
     scratch = _SCRATCH.of(library.scratch_floats(ctypes.byref(job), threads))
     job.scratch = scratch.data_ptr()
-    library.pair_sums(ctypes.byref(job), threads)
-    return torch.from_numpy(held["by_sentence"].sum(axis=0)), torch.from_numpy(held["by_pair"].sum(axis=0))
+    getattr(library, function)(ctypes.byref(job), threads)
+
+
+def _refuse_elsewhere(trace: Trace) -> None:
+    if trace.device.type != "cpu" or not is_available():
+        raise UsageError("the scoring backend 'fused' needs a CPU and a C++ compiler; choose 'tiled'.")
 
 
 def _addresses(rows: list[Tensor]) -> Int[np.ndarray, " sentences"]:
@@ -168,10 +201,10 @@ def _addresses(rows: list[Tensor]) -> Int[np.ndarray, " sentences"]:
     )
 
 
-def _columns(library: ctypes.CDLL, sentences: int, d_in: int) -> int:
-    """Columns of a block: whole panels, as many as the cache takes and the map has."""
-    panel, rows = library.panel_width(), library.block_rows()
-    fitting = min(MOST_COLUMNS, BLOCK_BYTES // (4 * sentences * rows), d_in + panel - 1)
+def _columns(library: ctypes.CDLL, rows: int, d_in: int, size: int) -> int:
+    """Columns of a block: whole panels, as many as ``rows`` rows of them fit into ``size`` bytes and the map has."""
+    panel = library.panel_width()
+    fitting = min(MOST_COLUMNS, size // (4 * rows), d_in + panel - 1)
     return max(1, fitting // panel) * panel
 
 
@@ -192,5 +225,5 @@ def kernel() -> ctypes.CDLL:
     library = ctypes.CDLL(compiled(SOURCE))
     for name in ("panel_width", "block_rows", "scratch_floats"):
         getattr(library, name).restype = ctypes.c_int64
-    library.pair_sums.restype = None
+    library.pair_sums.restype = library.abs_sums.restype = None
     return library
