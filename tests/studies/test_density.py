@@ -12,6 +12,7 @@ from counted_passes import count_passes
 
 from actsim.errors import DataError, ResumeError, UsageError
 from actsim.studies import density as study
+from actsim.studies import over_samples
 from actsim.studies.density import SWEEP, Thresholds, density, request_density
 from actsim.studies.drawing import Drawing
 
@@ -123,5 +124,5 @@ def test_without_a_word_accumulators_take_a_share_of_what_is_free_but_never_less
     job = request.job
     layer = study.accumulator_bytes(job, [1])
     for free, want in ((10 * layer, 5 * layer), (layer, layer)):
-        monkeypatch.setattr(study, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(over_samples, "free_memory", lambda device, free=free: free)
         assert study._memory_for_accumulators(job) == want
