@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +12,7 @@ from actsim.config import DEFAULT_FOLDS, PUBLISHED_GAMMAS
 from . import domain_options
 from . import options as shared
 from .arguments import Options, check_objective, load, scoring_changes, scoring_for
-from .display import LOG, Screen, keeping
+from .display import Screen
 
 if TYPE_CHECKING:
     from actsim.store import TableRun
@@ -95,11 +95,8 @@ def density_command(ctx: click.Context, **options: Any) -> None:
     request = _request(screen, changes, options)
     run = _run(screen, request, ctx.meta[shared.COMMAND], options)
     from actsim.report.density_tables import density_table
-    from actsim.report.terminal import files_lines
-    from actsim.store.manifest import MANIFEST_NAME
 
-    screen.show(density_table(run.summary), run.summary)
-    screen.list_files(files_lines(run.directory, [MANIFEST_NAME, *run.manifest["files"]]))
+    domain_options.show(screen, run, density_table)
 
 
 def _request(screen: Screen, changes: dict[str, Any], options: Options) -> Request:
@@ -115,25 +112,12 @@ def _request(screen: Screen, changes: dict[str, Any], options: Options) -> Reque
 
 
 def _run(screen: Screen, request: Request, command: list[str], options: Options) -> TableRun:
-    """The run, with its progress shown; Ctrl-C says where it is kept."""
+    """The run, with its progress shown."""
     from actsim.studies.density import density
 
-    directory = request.default_directory if options["out"] is None else Path(options["out"])
-    LOG.info("run in %s, configuration %s", directory, request.config.digest())
-    with (
-        keeping(directory, options["fresh"]),
-        screen.progress("samples", ("accumulating", "summing up")) as progress,
-    ):
-        return density(
-            request,
-            out=directory,
-            fresh=options["fresh"],
-            memory=None if options["memory"] is None else int(options["memory"] * GIB),
-            report=not options["no_report"],
-            command=command,
-            progress=progress,
-            announce=lambda outlook: screen.say(_announced(outlook)),
-        )
+    memory = None if options["memory"] is None else int(options["memory"] * GIB)
+    study = partial(density, memory=memory, announce=lambda outlook: screen.say(_announced(outlook)))
+    return domain_options.run(screen, request, study, "accumulating", command, options)
 
 
 def _announced(outlook: Outlook) -> str:

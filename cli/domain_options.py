@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -13,12 +13,15 @@ from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.errors import UsageError
 
 from . import options as shared
+from .display import LOG, Screen, keeping
 
 if TYPE_CHECKING:
-    from actsim.data.domains import Domain
-    from actsim.studies.drawing import Drawing
+    from rich.console import RenderableType
 
-    from .display import Screen
+    from actsim.config import DomainConfig
+    from actsim.data.domains import Domain
+    from actsim.store import TableRun
+    from actsim.studies.drawing import Drawing
 
 domain = shared.option(
     "--domain",
@@ -111,6 +114,51 @@ def described(chosen: Domain) -> str:
     split = f", {chosen.split}" if chosen.split else ""
     place = [source["kind"], source["path"], *([f"at {source['revision']}"] if source.get("revision") else [])]
     return f"{chosen.name}{split}: {len(chosen)} texts, {' '.join(map(str, place))}"
+
+
+class Request(Protocol):
+    """A study that may be begun."""
+
+    @property
+    def config(self) -> DomainConfig:
+        """What its numbers depend on."""
+        ...
+
+    @property
+    def default_directory(self) -> Path:
+        """Where it goes where nothing is said."""
+        ...
+
+
+def run(
+    screen: Screen,
+    request: Request,
+    study: Callable[..., TableRun],
+    stage: str,
+    command: list[str],
+    options: Mapping[str, Any],
+) -> TableRun:
+    """Run a study with its progress shown, ``stage`` being what it does; Ctrl-C says where the run is kept."""
+    directory = request.default_directory if options["out"] is None else Path(options["out"])
+    LOG.info("run in %s, configuration %s", directory, request.config.digest())
+    with keeping(directory, options["fresh"]), screen.progress("samples", (stage, "summing up")) as progress:
+        return study(
+            request,
+            out=directory,
+            fresh=options["fresh"],
+            report=not options["no_report"],
+            command=command,
+            progress=progress,
+        )
+
+
+def show(screen: Screen, finished: TableRun, table: Callable[[Mapping[str, Any]], RenderableType]) -> None:
+    """The result of a study, and its files."""
+    from actsim.report.terminal import files_lines
+    from actsim.store.manifest import MANIFEST_NAME
+
+    screen.show(table(finished.summary), finished.summary)
+    screen.list_files(files_lines(finished.directory, [MANIFEST_NAME, *finished.manifest["files"]]))
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +10,7 @@ import click
 from . import domain_options
 from . import options as shared
 from .arguments import Options, check_objective, load, scoring_changes, scoring_for
-from .display import LOG, Screen, keeping
+from .display import Screen
 
 if TYPE_CHECKING:
     from actsim.store import TableRun
@@ -20,7 +20,7 @@ SHORT_HELP = "Compare activation patterns within and between domains."
 EPILOG = """\b
 Examples:
   actsim domains --domain notes=notes/*.txt --domain code=src/*.py
-  actsim domains -m my-models/llama --domain boolq --domain c4 --domain mmlu --data-dir data
+  actsim domains -m my-models/llama --domain boolq --domain c4 --data-dir data
   actsim domains --domain boolq --domain siqa --samples 128 --layers 4-6
 """
 
@@ -72,11 +72,8 @@ def domains_command(ctx: click.Context, **options: Any) -> None:
     request = _request(screen, changes, options)
     run = _run(screen, request, ctx.meta[shared.COMMAND], options)
     from actsim.report.domain_tables import domains_table
-    from actsim.report.terminal import files_lines
-    from actsim.store.manifest import MANIFEST_NAME
 
-    screen.show(domains_table(run.summary), run.summary)
-    screen.list_files(files_lines(run.directory, [MANIFEST_NAME, *run.manifest["files"]]))
+    domain_options.show(screen, run, domains_table)
 
 
 def _request(screen: Screen, changes: dict[str, Any], options: Options) -> Request:
@@ -93,21 +90,11 @@ def _request(screen: Screen, changes: dict[str, Any], options: Options) -> Reque
 
 
 def _run(screen: Screen, request: Request, command: list[str], options: Options) -> TableRun:
-    """The run, with its progress shown; Ctrl-C says where it is kept."""
+    """The run, with its progress shown."""
     from actsim.studies.domains import compare_domains
 
-    directory = request.default_directory if options["out"] is None else Path(options["out"])
-    LOG.info("run in %s, configuration %s", directory, request.config.digest())
-    with keeping(directory, options["fresh"]), screen.progress("samples", ("comparing", "summing up")) as progress:
-        return compare_domains(
-            request,
-            out=directory,
-            fresh=options["fresh"],
-            report=not options["no_report"],
-            command=command,
-            progress=progress,
-            announce=lambda outlook: screen.say(_announced(outlook)),
-        )
+    study = partial(compare_domains, announce=lambda outlook: screen.say(_announced(outlook)))
+    return domain_options.run(screen, request, study, "comparing", command, options)
 
 
 def _announced(outlook: Outlook) -> str:

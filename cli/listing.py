@@ -11,7 +11,6 @@ import click
 from actsim.config import MEASURES, PATTERNS, SET_MEASURES, SLOT, TEMPLATES, Scoring
 from actsim.data.benchmarks import BENCHMARKS, Benchmark, Release
 from actsim.data.corpora import CORPORA, TEXT_COLUMN, Corpus
-from actsim.data.domains import load_domain
 from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.registry import unknown_name
 
@@ -73,6 +72,8 @@ def domains() -> list[dict[str, Any]]:
 
 
 def _domain(corpus: Corpus) -> dict[str, Any]:
+    from actsim.data.domains import load_domain
+
     example = None
     if corpus.form is not None:
         form, example = "a zero-shot prompt a row", corpus.form.prompt(corpus.form.example)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from actsim.report.wording import MISSING, Row, defined, interval, number
+from actsim.store.parts import WHOLE_LAYER
 
-WHOLE = "all"
 MEAN = "mean of the domains"
 """What stands for all domains together where a domain is chosen."""
 
@@ -80,7 +80,9 @@ def domain_names(summary: Row) -> list[str]:
     return [row["name"] for row in summary["domains"]]
 
 
-def values_by_layer(summary: Row, measure: Measure, domain: str | None, kind: str = WHOLE) -> dict[int, float | None]:
+def values_by_layer(
+    summary: Row, measure: Measure, domain: str | None, kind: str = WHOLE_LAYER
+) -> dict[int, float | None]:
     """Layer -> figure of a kind of maps in one domain; None for the mean over the domains."""
     found: dict[int, list[float | None]] = {}
     for row in summary["rows"]:

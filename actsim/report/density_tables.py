@@ -8,7 +8,6 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from actsim.report.density_curves import (
-    WHOLE,
     Measure,
     contrasts,
     domain_names,
@@ -19,6 +18,7 @@ from actsim.report.density_curves import (
 from actsim.report.tables import csv_text
 from actsim.report.terminal import Ink, Page
 from actsim.report.wording import MISSING, Row, counted, one_line, percent
+from actsim.store.parts import WHOLE_LAYER
 
 MEASURES = ("mean", "participation", "gini", "gini_error")
 LAYER_COLUMN, CELL_GAP = 5, 3
@@ -124,7 +124,7 @@ def density_csv(summary: Row) -> str:
     """
     header = ["domain", "layer", "kind", "gamma", "count", "share", "ci_low", "ci_high", "parameters", "zeros"]
     ends = {
-        (row["domain"], row["layer"], WHOLE, gamma): end
+        (row["domain"], row["layer"], WHOLE_LAYER, gamma): end
         for row in summary["intervals"]
         for gamma, end in zip(summary["gammas"], row["share"], strict=True)
     }

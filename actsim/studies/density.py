@@ -11,24 +11,26 @@ from typing import Any
 from actsim.config import DEFAULT_FOLDS, PUBLISHED_GAMMAS, DomainConfig, Scoring
 from actsim.data.domains import Domain
 from actsim.errors import UsageError
-from actsim.models.costs import estimate_costs
-from actsim.models.devices import free_memory
 from actsim.models.loading import LoadedModel
 from actsim.pipelines.density import Job, Plan, Runner, accumulator_bytes, plan_passes, prepare, run_passes
 from actsim.pipelines.density_summary import summarise_density
 from actsim.report.density_files import density_files, density_tables
 from actsim.store import RunStore, TableRun
 from actsim.store.densities import STUDY, Densities, open_density
-from actsim.store.manifest import SUMMARY_NAME
-from actsim.studies.drawing import Drawing, default_directory, described
-from actsim.studies.evaluate import LOG, Progress, pair_counter
-from actsim.studies.record import can_write_page, circumstances
+from actsim.studies.drawing import Drawing, default_directory
+from actsim.studies.evaluate import Progress, pair_counter
+from actsim.studies.over_samples import (
+    batch_bytes,
+    finish_study,
+    missing_parts,
+    share_of_free_memory,
+    study_config,
+    study_record,
+    study_summary,
+)
 
 SWEEP = tuple(float(f"{digit}e{power}") for power in range(-8, -2) for digit in (1, 2, 5))
 """Thresholds that are counted in every run: what is dense for one read-out is empty for another."""
-
-FREE_SHARE = 0.5
-"""Share of the free memory that accumulators may take where nothing is said; the rest is for activations."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,8 @@ class Request:
     @cached_property
     def config(self) -> DomainConfig:
         """What the numbers depend on."""
-        return DomainConfig(
-            study=STUDY,
-            samples={own.domain: own.identity() for own in self.job.samples},
-            model=self.job.loaded.identity(),
-            scoring=self.job.scoring,
-            settings={"gammas": list(self.job.gammas), "folds": self.job.folds},
-        )
+        settings = {"gammas": list(self.job.gammas), "folds": self.job.folds}
+        return study_config(STUDY, self.job, settings)
 
     @property
     def default_directory(self) -> Path:
@@ -171,19 +168,13 @@ def density(
     """
     job, config = request.job, request.config
     directory = Path(out) if out is not None else request.default_directory
-    record = circumstances(job.loaded, command) | {"sample_ids": {own.domain: list(own.ids) for own in job.samples}}
+    record = study_record(job, command)
     layout = job.layout(config.digest())
     with RunStore.begin(directory, config.to_dict(), layout, record=record, fresh=fresh) as store:
         _accumulate(job, store, memory, progress, announce)
         store.update_manifest(command=record["command"])
         densities = Densities(store.read_parts(), tuple(own.domain for own in job.samples), job.gammas)
-        summary = _summary(request, densities)
-        if report:
-            page = can_write_page(directory)
-            files = density_files(summary, store.manifest, page=page, beside=[SUMMARY_NAME])
-        else:
-            files = density_tables(summary)
-        store.finish(None, summary, files)
+        finish_study(store, _summary(request, densities), report=report, files=density_files, tables=density_tables)
     return open_density(directory)
 
 
@@ -195,9 +186,7 @@ def _accumulate(
     announce: Callable[[Outlook], None] | None,
 ) -> None:
     """Do what the store misses."""
-    missing = store.missing()
-    for line in store.warnings:
-        LOG.warning("%s: %s It is computed again.", store.directory, line)
+    missing = missing_parts(store)
     if not missing:
         return
     plan = plan_passes(job, missing, memory if memory is not None else _memory_for_accumulators(job))
@@ -209,41 +198,30 @@ def _accumulate(
 
 def _memory_for_accumulators(job: Job) -> int:
     """Half of what is free, but never less than the largest layer needs: nothing works with less."""
-    free = sum(free_memory(device) for device in job.loaded.devices)
     largest = max(accumulator_bytes(job, [layer]) for layer in job.maps)
-    return max(int(FREE_SHARE * free), largest)
+    return max(share_of_free_memory(job), largest)
 
 
 def _outlook(runner: Runner, plan: Plan) -> Outlook:
     job = runner.job
-    longest = max(len(tokens) for own in job.samples for tokens in own.tokens)
-    _, batch = estimate_costs(job.loaded, job.scoring, longest)
     groups = [domain for domain, _ in plan.passes]
     return Outlook(
         domains=len(set(groups)),
         samples=plan.samples(job),
         groups=max(groups.count(domain) for domain in groups),
         accumulators=plan.accumulators,
-        memory=batch.total + plan.accumulators,
+        memory=batch_bytes(job) + plan.accumulators,
         seconds=runner.seconds(plan),
     )
 
 
 def _summary(request: Request, densities: Densities) -> dict[str, Any]:
     """The summary of a run out of its rows."""
-    job, thresholds = request.job, request.thresholds
-    return {
-        "study": STUDY,
-        "model": job.loaded.identity(),
-        "n_layers": job.loaded.n_layers,
-        "objective": job.scoring.objective,
-        "pattern": job.scoring.pattern,
-        "domains": [described(domain, own) for domain, own in zip(request.chosen, job.samples, strict=True)],
-        **summarise_density(
-            densities,
-            headline=[float(gamma) for gamma in thresholds.gammas],
-            running_text=[domain.name for domain in request.chosen if domain.packed],
-            level=thresholds.level,
-        ),
-        "notes": list(job.loaded.notes),
-    }
+    thresholds = request.thresholds
+    numbers = summarise_density(
+        densities,
+        headline=[float(gamma) for gamma in thresholds.gammas],
+        running_text=[domain.name for domain in request.chosen if domain.packed],
+        level=thresholds.level,
+    )
+    return study_summary(STUDY, request.job, request.chosen, numbers)

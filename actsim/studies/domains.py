@@ -11,8 +11,6 @@ from typing import Any
 from actsim.config import DomainConfig, Scoring
 from actsim.data.domains import Domain
 from actsim.errors import UsageError
-from actsim.models.costs import estimate_costs
-from actsim.models.devices import free_memory
 from actsim.models.loading import LoadedModel
 from actsim.pipelines.domain_summary import Draws, summarise_domains
 from actsim.pipelines.domains import Job, Runner, prepare, run_groups, trace_bytes
@@ -21,14 +19,18 @@ from actsim.report.domain_tables import domain_csvs
 from actsim.stats.bands import Band
 from actsim.stats.bootstrap import check_level
 from actsim.store import RunStore, TableRun
-from actsim.store.manifest import SUMMARY_NAME
 from actsim.store.similarities import STUDY, Similarities, open_domains
-from actsim.studies.drawing import Drawing, default_directory, described
-from actsim.studies.evaluate import LOG, Progress, pair_counter
-from actsim.studies.record import can_write_page, circumstances
-
-FREE_SHARE = 0.5
-"""Share of the free memory that traces may take; the rest is for the activations of the samples that go through."""
+from actsim.studies.drawing import Drawing, default_directory
+from actsim.studies.evaluate import Progress, pair_counter
+from actsim.studies.over_samples import (
+    batch_bytes,
+    finish_study,
+    missing_parts,
+    share_of_free_memory,
+    study_config,
+    study_record,
+    study_summary,
+)
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,7 @@ class Request:
     @cached_property
     def config(self) -> DomainConfig:
         """What the similarities depend on."""
-        return DomainConfig(
-            study=STUDY,
-            samples={own.domain: own.identity() for own in self.job.samples},
-            model=self.job.loaded.identity(),
-            scoring=self.job.scoring,
-            settings={},
-        )
+        return study_config(STUDY, self.job, {})
 
     @property
     def default_directory(self) -> Path:
@@ -177,17 +173,12 @@ def compare_domains(
     """
     job, config = request.job, request.config
     directory = Path(out) if out is not None else request.default_directory
-    record = circumstances(job.loaded, command) | {"sample_ids": {own.domain: list(own.ids) for own in job.samples}}
-    with RunStore.begin(directory, config.to_dict(), job.layout(config.digest()), record=record, fresh=fresh) as store:
+    record, layout = study_record(job, command), job.layout(config.digest())
+    with RunStore.begin(directory, config.to_dict(), layout, record=record, fresh=fresh) as store:
         _compare(job, store, memory, progress, announce)
         store.update_manifest(command=record["command"])
-        summary = _summary(request, Similarities(store.read_parts(), tuple(job.groups)))
-        if report:
-            page = can_write_page(directory)
-            files = domain_files(summary, store.manifest, page=page, beside=[SUMMARY_NAME])
-        else:
-            files = domain_csvs(summary)
-        store.finish(None, summary, files)
+        similarities = Similarities(store.read_parts(), tuple(job.groups))
+        finish_study(store, _summary(request, similarities), report=report, files=domain_files, tables=domain_csvs)
     return open_domains(directory)
 
 
@@ -199,13 +190,10 @@ def _compare(
     announce: Callable[[Outlook], None] | None,
 ) -> None:
     """Compare the groups that the store misses."""
-    missing = store.missing()
-    for line in store.warnings:
-        LOG.warning("%s: %s It is computed again.", store.directory, line)
+    missing = missing_parts(store)
     if not missing:
         return
-    free = sum(free_memory(device) for device in job.loaded.devices)
-    runner = Runner(job, memory if memory is not None else int(FREE_SHARE * free))
+    runner = Runner(job, memory if memory is not None else share_of_free_memory(job))
     if announce is not None:
         announce(_outlook(runner, missing))
     total = job.group_size * job.n_groups
@@ -215,29 +203,19 @@ def _compare(
 
 def _outlook(runner: Runner, missing: Sequence[int]) -> Outlook:
     job = runner.job
-    longest = max(len(tokens) for own in job.samples for tokens in own.tokens)
-    _, batch = estimate_costs(job.loaded, job.scoring, longest)
     traces = max(trace_bytes(job, layers) for layers in runner.runs)
     return Outlook(
         groups=len(missing),
         samples=job.group_size,
         runs=len(runner.runs),
         traces=traces,
-        memory=batch.total + traces,
+        memory=batch_bytes(job) + traces,
         seconds=runner.seconds(missing),
     )
 
 
 def _summary(request: Request, similarities: Similarities) -> dict[str, Any]:
     """The summary of a run out of its cosines."""
-    job = request.job
-    names = [own.domain for own in job.samples]
-    return {
-        "study": STUDY,
-        "model": job.loaded.identity(),
-        "objective": job.scoring.objective,
-        "pattern": job.scoring.pattern,
-        "domains": [described(domain, own) for domain, own in zip(request.chosen, job.samples, strict=True)],
-        **summarise_domains(similarities, names, request.band, request.comparison.draws),
-        "notes": list(job.loaded.notes),
-    }
+    names = [own.domain for own in request.job.samples]
+    numbers = summarise_domains(similarities, names, request.band, request.comparison.draws)
+    return study_summary(STUDY, request.job, request.chosen, numbers)

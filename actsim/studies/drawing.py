@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from actsim.config import DEFAULT_SAMPLE_TOKENS, DEFAULT_SAMPLES, DomainConfig
 from actsim.data.domains import Domain, load_domains
@@ -51,18 +50,3 @@ def default_directory(config: DomainConfig) -> Path:
     """``reports/<study>-<model>-<first eight digits of the digest>``, in letters that every file system takes."""
     model = str(config.model["name"]).rpartition("/")[2]
     return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.study}-{model}-{config.digest()[:8]}")
-
-
-def described(domain: Domain, samples: Samples) -> dict[str, Any]:
-    """What a summary says of the samples of a domain."""
-    return {
-        "name": domain.name,
-        "samples": len(samples),
-        "tokens": sum(map(len, samples.tokens)),
-        "truncated": samples.truncated,
-        "running_text": domain.packed,
-        "split": domain.split,
-        "shots": domain.shots,
-        "seed": samples.seed,
-        "max_tokens": samples.max_tokens,
-    }

@@ -90,6 +90,7 @@ def test_help_imports_nothing_large(args):
 
 OWN_MEANING = {
     "compare": {"-m", "--model", "--measure", "--layers", "--out", "--no-text"},
+    "domains": {"--max-tokens", "--data-dir", "--out"},
     "density": {"--gamma", "--max-tokens", "--data-dir", "--out"},
     "eval": {"--objective", "--pattern"},
 }

@@ -7,6 +7,7 @@ import pytest
 import tiny_models
 import torch
 
+from actsim.config import TOKEN_OBJECTIVES
 from actsim.core.batch import pad
 from actsim.core.objectives import CAUSAL_OBJECTIVES, ENCODER_OBJECTIVES, OBJECTIVES, widened
 from actsim.errors import ModelError, NumericError, UsageError
@@ -39,6 +40,13 @@ def test_nll_is_the_models_own_loss_times_its_number_of_predicted_tokens(family)
             ids = torch.tensor([tokens])
             loss = loaded.model(input_ids=ids, labels=ids).loss
             torch.testing.assert_close(value, loss * (len(tokens) - 1), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("objective", list(CAUSAL_OBJECTIVES))
+def test_only_read_outs_of_a_token_tell_it(objective):
+    with torch.no_grad():
+        found = CAUSAL_OBJECTIVES.get(objective)(tiny_models.loaded("llama"), batch_for(tiny_models.loaded("llama")))
+    assert (found.top_token is not None) is (objective in TOKEN_OBJECTIVES)
 
 
 def test_soft_capping_after_the_head_applies():

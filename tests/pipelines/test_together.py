@@ -10,6 +10,7 @@ import pytest
 import tiny_models
 import tiny_pairs
 import torch
+from counted_passes import count_passes
 
 from actsim.config import RunConfig, Scoring
 from actsim.core import passes
@@ -52,18 +53,6 @@ def tables_of(folder, groups: list[list[sts.Job]], progress=None) -> list:
 def open_store(directory, job: sts.Job) -> RunStore:
     config = RunConfig(tiny_pairs.pair_set().identity(), job.loaded.identity(), job.scoring)
     return RunStore.open(directory, config, groups=job.groups, part_pairs=job.part_pairs, record={})
-
-
-def count_passes(monkeypatch) -> list[int]:
-    """The number of sentences of every pass from now on."""
-    run_pass, seen = passes.run_pass, []
-
-    def counted(target, batch, *args, **options):
-        seen.append(len(batch.labels))
-        return run_pass(target, batch, *args, **options)
-
-    monkeypatch.setattr(passes, "run_pass", counted)
-    return seen
 
 
 def assert_close(jobs, tables, others, **tolerance) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import tiny_models
 import tiny_samples
+from counted_passes import count_passes
 
-from actsim.core import passes
 from actsim.errors import DataError, ResumeError, UsageError
 from actsim.studies import density as study
+from actsim.studies import over_samples
 from actsim.studies.density import SWEEP, Thresholds, density, request_density
 from actsim.studies.drawing import Drawing
 
@@ -26,17 +27,6 @@ def llama():
 
 def requested(loaded, *, folds=2, **thresholds):
     return request_density(DOMAINS, loaded, None, DRAWING, Thresholds(folds=folds, **thresholds))
-
-
-def count_passes(monkeypatch) -> list[int]:
-    run_pass, seen = passes.run_pass, []
-
-    def counted(target, batch, *args, **options):
-        seen.append(len(batch.labels))
-        return run_pass(target, batch, *args, **options)
-
-    monkeypatch.setattr(passes, "run_pass", counted)
-    return seen
 
 
 def test_a_run_that_is_interrupted_goes_on_and_ends_as_one_that_was_not(llama, tmp_path, monkeypatch):
@@ -134,5 +124,5 @@ def test_without_a_word_accumulators_take_a_share_of_what_is_free_but_never_less
     job = request.job
     layer = study.accumulator_bytes(job, [1])
     for free, want in ((10 * layer, 5 * layer), (layer, layer)):
-        monkeypatch.setattr(study, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(over_samples, "free_memory", lambda device, free=free: free)
         assert study._memory_for_accumulators(job) == want

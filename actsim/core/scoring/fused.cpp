@@ -242,70 +242,63 @@ int64_t thread_floats(const Job &job) {
     return job.all_tokens * job.columns + blocks + size + (job.threshold ? round_up(blocks, 4) : 0);
 }
 
+// Calls work(thread, first row, first column, inputs, grads, scratch) for every block of the map, the operands packed.
+template <typename Work> void over_blocks(const Job &job, int threads, const Work &work) {
+    float *grads = job.scratch;
+#pragma omp parallel num_threads(threads)
+    {
+#ifdef _OPENMP
+        const int thread = omp_get_thread_num();
+#else
+        const int thread = 0;
+#endif
+        float *inputs = grads + grads_floats(job) + thread * thread_floats(job);
+        float *scratch = inputs + job.all_tokens * job.columns;
+#pragma omp for schedule(static)
+        for (int64_t s = 0; s < job.sentences; s++) pack_grads(job, s, grads);
+        for (int64_t column = 0; column < job.d_in; column += job.columns) {
+            pack_inputs(job, column, inputs);
+#pragma omp for schedule(static) nowait
+            for (int64_t block = 0; block < round_up(job.d_out, ROWS); block++)
+                work(thread, block * ROWS, column, inputs, grads + block * job.all_tokens * ROWS, scratch);
+        }
+    }
+}
+
 }  // namespace
 
 extern "C" {
 
 int64_t scratch_floats(const Job *job, int threads) { return grads_floats(*job) + threads * thread_floats(*job); }
 
+// Sums over every sentence's pattern and over every pair's.
 void pair_sums(const Job *described, int threads) {
     const Job &job = *described;
     const int64_t size = ROWS * job.columns;
-    float *grads = job.scratch;
-#pragma omp parallel num_threads(threads)
-    {
-#ifdef _OPENMP
-        const int thread = omp_get_thread_num();
-#else
-        const int thread = 0;
-#endif
-        float *inputs = grads + grads_floats(job) + thread * thread_floats(job);
-        float *blocks = inputs + job.all_tokens * job.columns, *weight = blocks + job.sentences * size;
-        uint8_t *inside = reinterpret_cast<uint8_t *>(weight + size);
+    const auto form_some = job.absolute ? (job.minima ? form_all<true, true> : form_all<true, false>)
+                                        : (job.minima ? form_all<false, true> : form_all<false, false>);
+    const auto compare_some = job.minima ? compare<true> : compare<false>;
+    over_blocks(job, threads, [&](int thread, int64_t row, int64_t column, const float *inputs, const float *grads,
+                                  float *blocks) {
+        float *weight = blocks + job.sentences * size;
         double *by_sentence = job.by_sentence + thread * job.sentences * 3, *by_pair = job.by_pair + thread * job.n_pairs * 3;
-        const auto form_some = job.absolute ? (job.minima ? form_all<true, true> : form_all<true, false>)
-                                            : (job.minima ? form_all<false, true> : form_all<false, false>);
-        const auto compare_some = job.minima ? compare<true> : compare<false>;
-#pragma omp for schedule(static)
-        for (int64_t s = 0; s < job.sentences; s++) pack_grads(job, s, grads);
-        for (int64_t column = 0; column < job.d_in; column += job.columns) {
-            pack_inputs(job, column, inputs);
-#pragma omp for schedule(static) nowait
-            for (int64_t block = 0; block < round_up(job.d_out, ROWS); block++) {
-                pack_weight(job, block * ROWS, column, weight);
-                form_some(job, inputs, grads + block * job.all_tokens * ROWS, weight, blocks, by_sentence);
-                compare_some(job, blocks, by_pair);
-                if (job.threshold) count(job, block * ROWS, column, blocks, inside, by_sentence, by_pair);
-            }
-        }
-    }
+        pack_weight(job, row, column, weight);
+        form_some(job, inputs, grads, weight, blocks, by_sentence);
+        compare_some(job, blocks, by_pair);
+        if (job.threshold)
+            count(job, row, column, blocks, reinterpret_cast<uint8_t *>(weight + size), by_sentence, by_pair);
+    });
 }
 
 // Adds the sum over the sentences of |W * G'X| to the total.
 void abs_sums(const Job *described, int threads) {
     const Job &job = *described;
-    float *grads = job.scratch;
-#pragma omp parallel num_threads(threads)
-    {
-#ifdef _OPENMP
-        const int thread = omp_get_thread_num();
-#else
-        const int thread = 0;
-#endif
-        float *inputs = grads + grads_floats(job) + thread * thread_floats(job);
-        float *sums = inputs + job.all_tokens * job.columns, *weight = sums + ROWS * job.columns;
-#pragma omp for schedule(static)
-        for (int64_t s = 0; s < job.sentences; s++) pack_grads(job, s, grads);
-        for (int64_t column = 0; column < job.d_in; column += job.columns) {
-            pack_inputs(job, column, inputs);
-#pragma omp for schedule(static) nowait
-            for (int64_t block = 0; block < round_up(job.d_out, ROWS); block++) {
-                sum_absolute(job, inputs, grads + block * job.all_tokens * ROWS, sums);
-                pack_weight(job, block * ROWS, column, weight);
-                add_weighted(job, block * ROWS, column, sums, weight);
-            }
-        }
-    }
+    over_blocks(job, threads, [&](int, int64_t row, int64_t column, const float *inputs, const float *grads, float *sums) {
+        float *weight = sums + ROWS * job.columns;
+        sum_absolute(job, inputs, grads, sums);
+        pack_weight(job, row, column, weight);
+        add_weighted(job, row, column, sums, weight);
+    });
 }
 
 }  // extern "C"
