@@ -11,6 +11,7 @@ import click
 from actsim.config import DEFAULT_SAMPLE_TOKENS, DEFAULT_SAMPLES
 from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.errors import UsageError
+from actsim.report.wording import counted
 
 from . import options as shared
 from .display import LOG, Screen, keeping
@@ -112,8 +113,10 @@ def described(chosen: Domain) -> str:
     """``c4, train: 1000 texts, local domains/c4/train.jsonl``."""
     source = chosen.source
     split = f", {chosen.split}" if chosen.split else ""
-    place = [source["kind"], source["path"], *([f"at {source['revision']}"] if source.get("revision") else [])]
-    return f"{chosen.name}{split}: {len(chosen)} texts, {' '.join(map(str, place))}"
+    paths = [source["path"]] if isinstance(source["path"], str) else source["path"]
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    place = [source["kind"], paths[0] + more, *([f"at {source['revision']}"] if source.get("revision") else [])]
+    return f"{chosen.name}{split}: {counted(len(chosen), 'text')}, {' '.join(place)}"
 
 
 class Request(Protocol):

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actsim.core.density import Histogram, MeanPatterns, whole
+from actsim.core.density import Histogram, MeanPatterns, edges_of, whole
 from actsim.core.scoring import Pattern, backend, fused, reference, tiled
 from actsim.errors import NumericError
 
@@ -50,8 +50,7 @@ def test_counts_are_direct_counts(found):
     histogram = Histogram.of(torch.tensor(found, dtype=torch.float32), GAMMAS)
     exact = float32(found)
     assert histogram.n == len(found)
-    for gamma in (0.0, *GAMMAS):
-        assert histogram.count_over(gamma) == int((exact > gamma).sum())
+    assert histogram.counts_over() == {gamma: int((exact > gamma).sum()) for gamma in sorted((0.0, *GAMMAS))}
 
 
 @given(numbers)
@@ -59,7 +58,7 @@ def test_counts_are_direct_counts(found):
 def test_a_value_lies_between_the_edges_of_its_cell(value):
     histogram = Histogram.of(torch.tensor([value], dtype=torch.float32), GAMMAS)
     (cell,) = histogram.counts.nonzero().flatten().tolist()
-    edges = histogram.edges()
+    edges = edges_of(histogram.thresholds)
     assert len(edges) == len(histogram.counts) + 1
     assert edges[cell] <= float32([value])[0] <= edges[cell + 1]
 
@@ -188,7 +187,7 @@ def test_the_profile_is_of_the_mean_over_all_folds_by_layer_and_kind():
     for (layer, kind), places in members.items():
         want = np.concatenate([means[place].ravel() for place in places])
         own = found[layer][kind]
-        assert (own.n, own.count_over(0.5)) == (want.size, int((want > 0.5).sum()))
+        assert (own.n, own.counts_over()[0.5]) == (want.size, int((want > 0.5).sum()))
         assert own.mean == pytest.approx(want.mean(), rel=1e-6)
 
 
