@@ -62,9 +62,10 @@ def _related(summary: Row) -> Iterator[str]:
     }
     for row in summary["correlations"]:
         if (row["a"], row["held"], row["diagonal"]) == (ACTIVATION, None, False) and row["b"] in questions:
+            other = "the published one" if row["b"] == PUBLISHED else f"that of {SERIES[row['b']]}"
             yield (
-                f"{questions[row['b']]} Spearman's ρ of the matrix with that of {SERIES[row['b']]}, pairs of different "
-                f"domains: {correlation_text(row)}, Mantel's p {_equals(row['p'])} ({row['domains']} domains)."
+                f"{questions[row['b']]} Spearman's ρ of the matrix with {other}, pairs of different domains: "
+                f"{correlation_text(row)}, Mantel's p {_equals(row['p'])} ({row['domains']} domains)."
             )
 
 
