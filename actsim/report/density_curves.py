@@ -26,6 +26,7 @@ class Measure:
         axis: what stands at its axis, with the unit.
         factor: from the summary's figure to that unit.
         digits: after the point.
+        fine_digits: after the point of a difference.
     """
 
     name: str
@@ -34,16 +35,23 @@ class Measure:
     axis: str
     factor: float
     digits: int
+    fine_digits: int
 
-    def text(self, value: float | None, *, signed: bool = False) -> str:
+    def text(self, value: float | None) -> str:
         """The figure in its unit."""
         known = defined(value)
-        return MISSING if known is None else number(self.factor * known, self.digits, signed=signed)
+        return MISSING if known is None else number(self.factor * known, self.digits)
 
-    def interval_text(self, low: float | None, high: float | None, *, signed: bool = False) -> str:
+    def interval_text(self, low: float | None, high: float | None) -> str:
         """The ends of an interval in its unit."""
         low, high = _scaled([low, high], self.factor)
-        return interval(low, high, self.digits, signed=signed)
+        return interval(low, high, self.digits)
+
+    def difference_text(self, row: Row) -> str:
+        """The difference of a contrast with its interval: ``+3.00 [+2.85, +3.14]``."""
+        value, low, high = _scaled([row[name] for name in ("difference", "ci_low", "ci_high")], self.factor)
+        ends = interval(low, high, self.fine_digits, signed=True)
+        return f"{number(value, self.fine_digits, signed=True)} {ends}"
 
     def of(self, row: Row) -> bool:
         """Whether a contrast of the summary is one of this measure."""
@@ -53,14 +61,14 @@ class Measure:
 def share_over(gamma: float) -> Measure:
     """The share of the parameters with Ā > γ."""
     label = f"share > {gamma:g}"
-    return Measure("share", gamma, label, f"parameters with Ā > {gamma:g}, %", PER_CENT, 1)
+    return Measure("share", gamma, label, f"parameters with Ā > {gamma:g}, %", PER_CENT, 1, 2)
 
 
 WITHOUT_THRESHOLD = (
-    Measure("participation", None, "participation", "participation ratio of Ā", 1.0, 3),
-    Measure("gini", None, "Gini", "Gini coefficient of Ā", 1.0, 3),
+    Measure("participation", None, "participation", "participation ratio of Ā", 1.0, 3, 3),
+    Measure("gini", None, "Gini", "Gini coefficient of Ā", 1.0, 3, 3),
 )
-SCALE = Measure("mean", None, "mean", "mean of Ā, millionths", MILLIONTHS, 1)
+SCALE = Measure("mean", None, "mean", "mean of Ā, millionths", MILLIONTHS, 1, 1)
 """No density: how large the activations are, which decides what a threshold counts."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from actsim.report.density_curves import (
@@ -55,7 +56,7 @@ def _curve_figure(summary: Row, measure: Measure) -> Figure:
 
 def _statistics(measure: Measure, row: Mapping[str, Any]) -> str:
     """The figures are in the measure's unit already."""
-    plain = Measure(measure.name, measure.gamma, measure.label, measure.axis, 1.0, measure.digits)
+    plain = replace(measure, factor=1.0)
     return f"{plain.text(row['value'])} {plain.interval_text(row['ci_low'], row['ci_high'])}"
 
 
@@ -84,11 +85,7 @@ def sensitivity(summary: Row) -> Figure:
         rows = [row for measure in measures for row in contrasts(summary["depth"], measure) if row["domain"] == name]
         style = MEAN_STYLE if name is None else domain_style(index)
         shown = {} if name is None else {"line": name}
-        text = [
-            f"{measure.text(row['difference'], signed=True)} "
-            f"{measure.interval_text(row['ci_low'], row['ci_high'], signed=True)}"
-            for measure, row in zip(measures, rows, strict=True)
-        ]
+        text = [measure.difference_text(row) for measure, row in zip(measures, rows, strict=True)]
         values = [measures[0].factor * row["difference"] for row in rows]
         traces.append(_line(gammas, values, text, style, name or MEAN, shown))
     return {"traces": traces, "layout": _over_gamma("shallow half minus deep half, points")}

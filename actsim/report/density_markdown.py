@@ -91,10 +91,9 @@ def _lead(summary: Row) -> Iterator[str]:
     lines = []
     for measure in shown_first(summary):
         row = mean_contrast(summary["depth"], measure)
-        ends = measure.interval_text(row["ci_low"], row["ci_high"], signed=True)
         lines.append(
             f"- {measure.axis}: {measure.text(row['shallow'])} in the shallow half, {measure.text(row['deep'])} in the "
-            f"deep half, a difference of {measure.text(row['difference'], signed=True)} {ends}: that shallow layers "
+            f"deep half, a difference of {measure.difference_text(row)}: that shallow layers "
             f"are denser **{VERDICTS[row['verdict']]}**; in single domains it holds in {holds_in(summary, measure)}."
         )
     yield f"Shallow half: {shallow}. Deep half: {deep}. The mean of the domains:"

@@ -35,8 +35,7 @@ def contrast_cells(measure: Measure, row: Row, ends: tuple[str, str]) -> list[st
     """Both figures, their difference with its interval, and the verdict."""
     return [
         *(measure.text(row[end]) for end in ends),
-        f"{measure.text(row['difference'], signed=True)} "
-        f"{measure.interval_text(row['ci_low'], row['ci_high'], signed=True)}",
+        measure.difference_text(row),
         row["verdict"] or MISSING,
     ]
 

@@ -61,7 +61,7 @@ def test_the_terminal_has_every_share_and_every_contrast_within_its_width():
     assert "shallow layers denser than deep ones?" in text
     assert "running text denser than tasks in the deep half?" in text
     (line,) = [line for line in text.splitlines() if line.startswith("share > 2e-05") and "of 2" in line]
-    assert re.search(r"41\.2\s+23\.8\s+\+17\.5 \[", line) and line.split()[-4:] == ["holds", "2", "of", "2"]
+    assert re.search(r"41\.2\s+23\.8\s+\+17\.50 \[", line) and line.split()[-4:] == ["holds", "2", "of", "2"]
 
 
 def test_many_domains_stand_in_several_tables_on_a_narrow_screen():
@@ -88,10 +88,10 @@ def test_markdown_states_the_finding_in_words_with_its_interval():
     summary = summed_up()
     text = markdown(summary)
     (row,) = [row for row in summary["depth"] if row["domain"] is None and row["gamma"] == 2e-5]
-    ends = f"[{100 * row['ci_low']:+.1f}, {100 * row['ci_high']:+.1f}]"
+    ends = f"[{100 * row['ci_low']:+.2f}, {100 * row['ci_high']:+.2f}]"
     assert (
         "41.2 in the shallow half, 23.8 in the deep half, a difference of "
-        f"+17.5 {ends}: that shallow layers are denser **holds**; in single domains it holds in 2 of 2."
+        f"+17.50 {ends}: that shallow layers are denser **holds**; in single domains it holds in 2 of 2."
     ) in text
     assert "Shallow half: layers 1-2. Deep half: layers 3-4." in text
     assert "![" in text and "- [density.csv](d.csv)" in text
