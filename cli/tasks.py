@@ -119,12 +119,13 @@ def tasks_command(ctx: click.Context, **options: Any) -> None:
 def _request(screen: Screen, options: Options) -> Request:
     """The questions and the model, loaded, and what is asked of them."""
     with screen.working("reading the tasks"):
-        from actsim.studies.task_summary import Intervals
+        from actsim.studies.task_summary import Intervals, open_against
         from actsim.studies.tasks import load_tasks, request_tasks
 
         chosen = load_tasks(
             options["tasks"], **{name: options[name] for name in ("shots", "limit", "seed", "data_dir")}
         )
+        compared = None if options["against"] is None else open_against(options["against"], chosen)
         intervals = Intervals(**{name: options[name] for name in ("level", "resamples", "seed")})
     for own in chosen:
         place = f"{own.source['kind']} {own.source['path']}"
@@ -132,7 +133,7 @@ def _request(screen: Screen, options: Options) -> Request:
     unset = {"family": "causal", "device_map": None, "max_tokens": None}
     loaded = load(screen, options["model"], {**options, **unset})
     with screen.working("importing lm-evaluation-harness"):
-        return request_tasks(chosen, loaded, intervals, options["against"])
+        return request_tasks(chosen, loaded, intervals, compared)
 
 
 def _run(screen: Screen, request: Request, command: list[str], options: Options) -> TableRun:

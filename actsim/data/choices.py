@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from actsim.data import prompt_forms
 from actsim.data.prompt_forms import Row, choice_number
 
+HARNESS_PREFIX = "actsim_"
+"""In front of a task's name in lm-evaluation-harness: its figures are not those of the harness's own tasks."""
+
 
 @dataclass(frozen=True)
 class ChoiceForm:

@@ -12,7 +12,6 @@ from actsim.report.terminal import Ink, Page
 from actsim.report.wording import Row, counted, interval, number, one_line, percent
 
 TABLE, AGAINST = "tasks.csv", "against.csv"
-PREFIX_SENTENCE = "Prompts are those of lm-evaluation-harness, on these rows; not the figures of its own tasks."
 
 
 def task_files(summary: Row) -> dict[str, bytes]:
@@ -38,15 +37,19 @@ def _blocks(ink: Ink, summary: Row) -> Iterator[RenderableType]:
     yield ink.text(f"lm-eval {summary['lm_eval']}, {summary['dtype']}, at most {summary['max_tokens']} tokens", "dim")
     yield Text()
     columns = ["task", "rows", "shots", "metric", "value", "± se", percent(summary["level"]), "chance"]
-    rows = [_score_cells(row, tasks[row["task"]]) for row in summary["scores"]]
-    yield ink.table(columns, rows, labels=("task", "metric"))
+    cells = [_score_cells(row, tasks[row["task"]]) for row in summary["scores"]]
+    yield ink.table(columns, cells, labels=("task", "metric"))
     for task in summary["tasks"]:
         if task["cut"]:
             yield ink.text(
-                f"{task['name']}: the prompts of {counted(task['cut'], 'question')} are longer than the model takes and "
-                "lost tokens on the left."
+                f"{task['name']}: the prompts of {counted(task['cut'], 'question')} lost tokens on the left: they are "
+                "longer than the model takes."
             )
-    yield ink.text(PREFIX_SENTENCE, "dim")
+    rows = ", ".join(f"{task['harness_task']} {task['fingerprint'][:8]}" for task in summary["tasks"])
+    yield ink.text(
+        f"Prompts are those of lm-evaluation-harness, on these rows: not the figures of its own tasks. Rows: {rows}.",
+        "dim",
+    )
     if summary["against"] is not None:
         yield from _difference(ink, summary)
 

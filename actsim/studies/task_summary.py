@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actsim.data.choices import CHOICE_TASKS
+from actsim.data.questions import Questions
 from actsim.errors import UsageError
 from actsim.stats.bootstrap import percentile_interval
 from actsim.stats.multiple import holm
 from actsim.stats.paired import bootstrap_difference, mcnemar, proportion
 from actsim.store import TableRun
+from actsim.store.answers import open_tasks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,27 +86,39 @@ def _chances(table: pa.Table) -> dict[str, float]:
     return {task: sum(chances) / len(chances) for task, chances in found.items()}
 
 
-def common_tasks(tasks: Mapping[str, Mapping[str, Any]], other: TableRun) -> list[str]:
-    """The tasks that another run has on the same questions.
+@dataclass(frozen=True, eq=False)
+class Against:
+    """The finished run that another one is compared with.
 
-    Args:
-        tasks: task -> ``Questions.identity()``.
-        other: a finished run.
+    Attributes:
+        run: that run.
+        common: the tasks that both have, on the same questions.
+    """
+
+    run: TableRun
+    common: tuple[str, ...]
+
+
+def open_against(directory: str | Path, tasks: Sequence[Questions]) -> Against:
+    """Open the finished run in ``directory`` to compare these tasks with.
 
     Raises:
-        UsageError: it has none of the tasks, or has one on other questions.
+        UsageError: there is no run over tasks; it has none of these, or has one on other questions.
+        ResumeError: the run is not finished, or damaged.
     """
-    theirs = other.manifest["config"]["tasks"]
-    common = [task for task in tasks if task in theirs]
+    run = open_tasks(directory)
+    theirs = run.manifest["config"]["tasks"]
+    ours = {questions.task: questions.identity() for questions in tasks}
+    common = tuple(task for task in ours if task in theirs)
     if not common:
-        raise UsageError(f"--against {other.directory}: it has {', '.join(theirs)}, and none of {', '.join(tasks)}.")
+        raise UsageError(f"--against {directory}: it has {', '.join(theirs)}, and none of {', '.join(ours)}.")
     for task in common:
-        if tasks[task]["fingerprint"] != theirs[task]["fingerprint"]:
+        if ours[task]["fingerprint"] != theirs[task]["fingerprint"]:
             raise UsageError(
-                f"--against {other.directory}: its questions of {task} are others ({_asked(theirs[task])}; here "
-                f"{_asked(tasks[task])}); run both with the same --limit, --shots, --seed and data."
+                f"--against {directory}: its questions of {task} are others ({_asked(theirs[task])}; here "
+                f"{_asked(ours[task])}); run both with the same --limit, --shots, --seed and data."
             )
-    return common
+    return Against(run, common)
 
 
 def _asked(identity: Mapping[str, Any]) -> str:
@@ -124,7 +139,7 @@ def difference_rows(
         Rows whose ``p_holm`` are Holm's p-values over all of them.
     """
     ours, theirs = answers_by_task(table), answers_by_task(other)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for task in tasks:
         for metric in metrics_of(task):
             right, against = ours[task][metric], theirs[task][metric]

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actsim.config import DEFAULT_BATCH_TOKENS, digest_of
+from actsim.data.choices import HARNESS_PREFIX
 from actsim.data.questions import Questions, check_tasks, load_questions
 from actsim.errors import UsageError
 from actsim.integrations import lm_eval
@@ -21,7 +22,10 @@ from actsim.store.answers import STUDY, answers_layout, answers_table, open_task
 from actsim.studies import REPORTS
 from actsim.studies.evaluate import LOG, Progress, pair_counter
 from actsim.studies.record import circumstances
-from actsim.studies.task_summary import Intervals, common_tasks, difference_rows, score_rows
+from actsim.studies.task_summary import Against, Intervals, difference_rows, score_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,13 @@ class Request:
         tasks: the questions of each task.
         loaded: the model.
         intervals: how intervals are made.
-        other: the finished run that this one is compared with, or None.
-        common: the tasks that both have.
+        against: the finished run that this one is compared with, or None.
     """
 
     tasks: tuple[Questions, ...]
     loaded: LoadedModel
     intervals: Intervals = field(default_factory=Intervals)
-    other: TableRun | None = None
-    common: tuple[str, ...] = ()
+    against: Against | None = None
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def request_tasks(
     tasks: Sequence[Questions],
     loaded: LoadedModel,
     intervals: Intervals | None = None,
-    against: str | Path | None = None,
+    against: Against | None = None,
 ) -> Request:
     """Check what is asked for; nothing is written.
 
@@ -96,22 +98,19 @@ def request_tasks(
         tasks: from ``load_tasks``.
         loaded: the model.
         intervals: how intervals are made.
-        against: the directory of a finished run over tasks; those that it shares are compared.
+        against: from ``open_against``; the tasks that both runs have are compared.
 
     Raises:
         ModelError: see ``check_model``.
-        UsageError: no run in ``against``, this very run, or one on other questions.
-        ResumeError: that run is not finished, or damaged.
+        UsageError: ``against`` is this very run.
     """
     lm_eval.check_model(loaded)
-    request = Request(tuple(tasks), loaded, intervals or Intervals())
-    if against is None:
-        return request
-    other = open_tasks(against)
-    if other.manifest["digest"] == request.digest:
-        raise UsageError(f"--against {against} is a run of this very model on these tasks; give another model's.")
-    common = common_tasks(request.config["tasks"], other)
-    return Request(request.tasks, loaded, request.intervals, other, tuple(common))
+    request = Request(tuple(tasks), loaded, intervals or Intervals(), against)
+    if against is not None and against.run.manifest["digest"] == request.digest:
+        raise UsageError(
+            f"--against {against.run.directory} is a run of this very model on these tasks; give another model's."
+        )
+    return request
 
 
 def run_tasks(
@@ -180,18 +179,19 @@ def _summary(request: Request, store: RunStore) -> dict[str, Any]:
         "level": request.intervals.level,
         "tasks": [{"name": name, "cut": cut[name], **identity} for name, identity in request.config["tasks"].items()],
         "scores": score_rows(table, names, request.intervals),
-        "against": None if request.other is None else _against(request, request.other, table),
+        "against": None if request.against is None else _differences(request, request.against, table),
         "notes": list(request.loaded.notes),
     }
 
 
-def _against(request: Request, other: TableRun, table: Any) -> dict[str, Any]:
+def _differences(request: Request, against: Against, table: pa.Table) -> dict[str, Any]:
     """What the run is compared with, and how it differs."""
+    manifest, intervals = against.run.manifest, request.intervals
     return {
-        "model": other.manifest["config"]["model"],
-        "digest": other.manifest["digest"],
-        "left_out": [own.task for own in request.tasks if own.task not in request.common],
-        "resamples": request.intervals.resamples,
-        "seed": request.intervals.seed,
-        "differences": difference_rows(table, other.table, request.common, request.intervals),
+        "model": manifest["config"]["model"],
+        "digest": manifest["digest"],
+        "left_out": [own.task for own in request.tasks if own.task not in against.common],
+        "resamples": intervals.resamples,
+        "seed": intervals.seed,
+        "differences": difference_rows(table, against.run.table, against.common, intervals),
     }

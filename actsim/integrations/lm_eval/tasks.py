@@ -1,7 +1,6 @@
 """Questions as tasks of lm-evaluation-harness.
 
-Rows come from actsim, checked, so the tasks have no data set to load and one configuration serves all of them. Their
-names start with PREFIX: what they give is not the figure of the harness's own task of that name.
+Rows come from actsim, checked, so the tasks have no data set to load and one configuration serves all of them.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
+from actsim.data.choices import HARNESS_PREFIX
 from actsim.data.hf import rows_dataset
 from actsim.data.questions import Question, Questions
 
-PREFIX = "actsim_"
 METRICS = ("acc", "acc_norm")
 """The right choice has the largest log-likelihood; the largest log-likelihood per character."""
 
@@ -23,7 +22,7 @@ def harness_tasks(questions: Questions) -> dict[str, ConfigurableTask]:
     """The tasks that ask these questions, by name: one, or one for each group (of mmlu: ``actsim_mmlu_anatomy``)."""
     tasks = {}
     for group, (asked, examples) in questions.groups().items():
-        name = PREFIX + "_".join(filter(None, (questions.task, group)))
+        name = HARNESS_PREFIX + "_".join(filter(None, (questions.task, group)))
         task = ConfigurableTask(config=_config(name, questions, asked, examples))
         task.set_fewshot_seed(questions.seed)
         tasks[name] = task
