@@ -1,7 +1,7 @@
 """Tasks with choices: how a row is asked, what may follow, and which of it is right.
 
-The forms are those of lm-evaluation-harness's own tasks, but that spaces around a row's values are cut off. A choice
-follows its question behind one space and is not lettered, but for mmlu, whose choices stand in the question.
+The forms are those of lm-evaluation-harness's own tasks; but for hellaswag, spaces around a row's values are cut off,
+which the harness leaves. A choice follows its question behind one space. Only those of mmlu are letters.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def _without_marks(text: str) -> str:
 
 def hellaswag_context(row: Row) -> str:
     """The activity and what is told of it, up to where an ending follows."""
-    return _without_marks(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}").strip()
+    return _without_marks(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
 
 
 def hellaswag_endings(row: Row) -> list[str]:
@@ -85,7 +85,7 @@ def hellaswag_endings(row: Row) -> list[str]:
 
 
 def _hellaswag_question(row: Row) -> str:
-    return f"{hellaswag_context(row)}\n{_lettered(hellaswag_endings(row))}\nAnswer:"
+    return f"{hellaswag_context(row).strip()}\n{_lettered(hellaswag_endings(row))}\nAnswer:"
 
 
 def siqa_question(row: Row) -> str:

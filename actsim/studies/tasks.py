@@ -177,7 +177,10 @@ def _summary(request: Request, store: RunStore) -> dict[str, Any]:
         "max_tokens": request.loaded.max_tokens,
         "lm_eval": request.config["lm_eval"],
         "level": request.intervals.level,
-        "tasks": [{"name": name, "cut": cut[name], **identity} for name, identity in request.config["tasks"].items()],
+        "tasks": [
+            {"name": name, "harness_task": HARNESS_PREFIX + name, "cut": cut[name], **identity}
+            for name, identity in request.config["tasks"].items()
+        ],
         "scores": score_rows(table, names, request.intervals),
         "against": None if request.against is None else _differences(request, request.against, table),
         "notes": list(request.loaded.notes),
