@@ -58,6 +58,7 @@ model = shared.option(
 )
 loading = shared.together(
     shared.revision,
+    shared.family,
     shared.device,
     shared.dtype,
     shared.threads,
@@ -130,8 +131,7 @@ def _request(screen: Screen, options: Options) -> Request:
     for own in chosen:
         place = f"{own.source['kind']} {own.source['path']}"
         screen.say(f"task: {own.task}, {own.split}: {len(own)} of {own.of} rows, {own.shots} shots, {place}")
-    unset = {"family": "causal", "device_map": None, "max_tokens": None}
-    loaded = load(screen, options["model"], {**options, **unset})
+    loaded = load(screen, options["model"], {**options, "device_map": None, "max_tokens": None})
     with screen.working("importing lm-evaluation-harness"):
         return request_tasks(chosen, loaded, intervals, compared)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from actsim.report.compare_tables import p_text
 from actsim.report.tables import csv_text
 from actsim.report.terminal import Ink, Page
 from actsim.report.wording import Row, counted, interval, number, one_line, percent
@@ -71,11 +72,11 @@ def _difference(ink: Ink, summary: Row) -> Iterator[RenderableType]:
     against = summary["against"]
     yield Text()
     yield ink.text(f"against {one_line(against['model']['name'])}", "bold")
-    columns = ["task", "metric", "this", "that", "difference", percent(summary["level"]), "only this/that", "p", "Holm"]
-    yield ink.table(columns, [_difference_cells(row) for row in against["differences"]], labels=("task", "metric"))
+    columns = ["task", "there", "diff", percent(summary["level"]), "only", "p", "Holm"]
+    yield ink.table(columns, [_difference_cells(row) for row in against["differences"]], labels=("task",))
     yield ink.text(
-        f"Intervals: paired bootstrap, {against['resamples']} resamples. p: McNemar's exact test on the questions that "
-        "only one of both answers rightly; Holm: over all rows.",
+        f"Intervals: paired bootstrap, {against['resamples']} resamples. only: questions that only this model, and "
+        "only the other one answers rightly. p: McNemar's exact test on them; Holm: over all rows.",
         "dim",
     )
     if against["left_out"]:
@@ -84,13 +85,11 @@ def _difference(ink: Ink, summary: Row) -> Iterator[RenderableType]:
 
 def _difference_cells(row: Row) -> list[str]:
     return [
-        row["task"],
-        row["metric"],
-        number(row["value"]),
+        f"{row['task']} {row['metric']}",
         number(row["against"]),
         number(row["difference"], signed=True),
         interval(row["ci_low"], row["ci_high"], signed=True),
         f"{row['only_this']}/{row['only_against']}",
-        number(row["p"]),
-        number(row["p_holm"]),
+        p_text(row["p"]),
+        p_text(row["p_holm"]),
     ]

@@ -81,8 +81,8 @@ def load_tasks(
     Raises:
         MissingExtraError: lm_eval is not installed; before anything is read.
     """
-    lm_eval.check_installed("actsim tasks")
     check_tasks(names)
+    lm_eval.check_installed("actsim tasks")
     return tuple(load_questions(name, shots=shots, limit=limit, seed=seed, data_dir=data_dir) for name in names)
 
 

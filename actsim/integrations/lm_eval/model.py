@@ -27,8 +27,8 @@ def check_model(loaded: LoadedModel) -> None:
     name = loaded.source["name"]
     if loaded.family != "causal":
         raise ModelError(
-            f"{name} was loaded as {loaded.family}; tasks need the log-likelihoods of a causal language model. "
-            "Give one with -m."
+            f"{name} was loaded as {loaded.family}; tasks need the log-likelihoods of a causal language model. Give "
+            "one with -m, or --family causal for a decoder that is an encoder by its files."
         )
     tokenizer = loaded.tokenizer
     if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
