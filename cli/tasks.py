@@ -23,7 +23,7 @@ EPILOG = """\b
 Examples:
   actsim tasks -m my-models/llama --task boolq --task piqa --data-dir data
   actsim tasks -m my-models/llama --task mmlu --limit 200 --out runs/dense
-  actsim tasks -m my-models/pruned --task mmlu --limit 200 --against runs/dense
+  actsim tasks -m my-models/half --task mmlu --limit 200 --against runs/dense
 """
 
 task = shared.option(
