@@ -91,6 +91,7 @@ def test_help_imports_nothing_large(args):
 OWN_MEANING = {
     "compare": {"-m", "--model", "--measure", "--layers", "--out", "--no-text"},
     "eval": {"--objective", "--pattern"},
+    "tasks": {"-m", "--model", "--shots", "--limit", "--data-dir", "--out"},
 }
 """Options that a command takes in a way of its own: several models, objectives or patterns, one measure, the
 directory of a comparison."""
