@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny_models
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from actsim.models.loading import LoadedModel, wrap_model
@@ -95,11 +95,14 @@ def data_dir(folder: Path, **changed: Sequence[Row]) -> Path:
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token for every byte, none in front and none behind."""
+    """One token for every byte, ``<s>`` in front."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Tokenizer(models.BPE({token: place for place, token in enumerate([*SPECIAL, *alphabet])}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", SPECIAL.index("<s>"))]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token="<pad>",

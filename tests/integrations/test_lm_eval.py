@@ -162,12 +162,12 @@ def test_drawn_examples_follow_the_seed(lm_eval, folder):
 
 def test_what_was_cut_is_counted(lm_eval, folder):
     found = integration.answers(
-        load_questions("piqa", data_dir=folder), tiny_tasks.loaded(context=55), batch_tokens=600
+        load_questions("piqa", data_dir=folder), tiny_tasks.loaded(context=56), batch_tokens=600
     )
     expected = {}
     for row, own in enumerate(tiny_tasks.PIQA):
         text, choices, _ = as_written("piqa", own)
-        expected[row] = sum(len(f"{text} {choice}") > 56 for choice in choices)
+        expected[row] = sum(1 + len(f"{text} {choice}") > 57 for choice in choices)
     assert {own["row"]: own["cut"] for own in found} == expected
     assert sorted(expected.values()) == [0, 1, 2]
 
