@@ -209,7 +209,7 @@ class RunConfig:
 
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the canonical JSON form."""
-        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()
+        return digest_of(self.to_dict())
 
 
 @dataclass(frozen=True)
@@ -244,10 +244,15 @@ class DomainConfig:
 
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the canonical JSON form."""
-        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()
+        return digest_of(self.to_dict())
 
 
 _ABSENT = object()
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """Hexadecimal SHA-256 of the canonical JSON form of a configuration."""
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
 
 
 def _canonical(value: Any) -> str:

@@ -26,6 +26,7 @@ from .mteb import mteb_command
 from .options import COMMAND, CONTEXT
 from .report import report_command
 from .score import score_command
+from .tasks import tasks_command
 
 QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -138,6 +139,7 @@ COMMANDS = (
     compare_command,
     density_command,
     domains_command,
+    tasks_command,
     score_command,
     info_command,
     mteb_command,

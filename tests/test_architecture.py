@@ -44,7 +44,7 @@ CONFINED = {
     "triton": ("actsim/core/scoring/kernels.py",),
     "mteb": ("actsim/integrations/mteb/",),
     "sentence_transformers": ("actsim/integrations/mteb/",),
-    "lm_eval": ("actsim/integrations/",),
+    "lm_eval": ("actsim/integrations/lm_eval/",),
     "ray": ("actsim/integrations/",),
     "click": ("cli/",),
     "rich": ("cli/", "actsim/report/"),
@@ -181,6 +181,7 @@ PLANTED = {
     "nothing below knows the command line": ("actsim/studies/a.py", "import actsim_cli", "studies imports upwards"),
     "triton stays at home": ("actsim/models/a.py", "import triton", "triton is imported only in"),
     "mteb stays at home": ("actsim/studies/a.py", "def f():\n    import mteb", "mteb is imported only in"),
+    "lm_eval stays at home": ("actsim/studies/a.py", "def f():\n    import lm_eval", "lm_eval is imported only in"),
     "no screen in the library": ("actsim/studies/a.py", "import click", "click is imported only in cli/"),
     "no broad except": ("actsim/data/a.py", "try:\n    f()\nexcept Exception:\n    g = 1", "catches every exception"),
     "no bare except": ("actsim/data/a.py", "try:\n    f()\nexcept:\n    g = 1", "catches every exception"),
@@ -251,9 +252,10 @@ def test_the_core_comes_without_transformers_and_files():
 
 
 def test_naming_the_integrations_does_not_import_what_they_are_for():
-    assert not modules_after_importing("actsim.integrations.mteb", "actsim_cli.mteb") & {"mteb", "torch"}
+    names = ("actsim.integrations.mteb", "actsim_cli.mteb", "actsim.integrations.lm_eval", "actsim_cli.tasks")
+    assert not modules_after_importing(*names) & {"mteb", "lm_eval", "torch"}
 
 
 def test_the_command_line_starts_without_the_heavy_packages():
-    heavy = {"torch", "transformers", "datasets", "mteb", "scipy", "pandas", "pyarrow", "matplotlib"}
+    heavy = {"torch", "transformers", "datasets", "mteb", "lm_eval", "scipy", "pandas", "pyarrow", "matplotlib"}
     assert not modules_after_importing("actsim_cli.main") & heavy

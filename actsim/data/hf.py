@@ -1,9 +1,9 @@
-"""Pairs as a ``datasets.Dataset``, and a ``Dataset`` as pairs."""
+"""Pairs and other rows as a ``datasets.Dataset``, and a ``Dataset`` as pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from actsim.data.checks import checked_pairs, choose_columns
 from actsim.data.files import Table
@@ -51,3 +51,10 @@ def pairs_of_dataset(dataset: Dataset, name: str, split: str) -> PairSet:
         source={"kind": "dataset", "release": None},
         selection={"of": len(ids)},
     )
+
+
+def rows_dataset(rows: Sequence[Mapping[str, Any]]) -> Dataset:
+    """A Dataset with these rows, all of which have the same columns."""
+    from datasets import Dataset
+
+    return Dataset.from_list([dict(row) for row in rows])

@@ -53,14 +53,15 @@ class PromptForm:
 
 def _lettered(choices: Sequence[str]) -> str:
     """``A. first`` and so on, a line each."""
-    return "\n".join(f"{_letter(number)}. {choice.strip()}" for number, choice in enumerate(choices))
+    return "\n".join(f"{letter(number)}. {choice.strip()}" for number, choice in enumerate(choices))
 
 
-def _letter(number: int) -> str:
+def letter(number: int) -> str:
+    """``A`` for 0."""
     return chr(ord("A") + number)
 
 
-def _label(value: Any, choices: int, first: int = 0) -> int:
+def choice_number(value: Any, choices: int, first: int = 0) -> int:
     """The 0-based number of the right choice out of a label, a number or its digits, that counts from ``first``."""
     number = int(value) - first
     if not 0 <= number < choices:
@@ -73,17 +74,33 @@ def _without_marks(text: str) -> str:
     return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
 
 
+def hellaswag_context(row: Row) -> str:
+    """The activity and what is told of it, up to where an ending follows."""
+    return _without_marks(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
+
+
+def hellaswag_endings(row: Row) -> list[str]:
+    """The endings without WikiHow's marks."""
+    return [_without_marks(ending) for ending in row["endings"]]
+
+
 def _hellaswag_question(row: Row) -> str:
-    context = _without_marks(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
-    return f"{context.strip()}\n{_lettered([_without_marks(ending) for ending in row['endings']])}\nAnswer:"
+    return f"{hellaswag_context(row).strip()}\n{_lettered(hellaswag_endings(row))}\nAnswer:"
 
 
-def _siqa_choices(row: Row) -> list[str]:
-    return [row["answerA"], row["answerB"], row["answerC"]]
+def siqa_question(row: Row) -> str:
+    """``Q:``, the context and the question."""
+    return f"Q: {row['context'].strip()} {row['question'].strip()}"
 
 
-def _piqa_answer(row: Row) -> str:
-    return " " + [row["sol1"], row["sol2"]][_label(row["label"], 2)].strip()
+def siqa_choices(row: Row) -> list[str]:
+    """The three answers."""
+    return [row[column].strip() for column in ("answerA", "answerB", "answerC")]
+
+
+def piqa_choices(row: Row) -> list[str]:
+    """The two solutions; some rows have spaces around them."""
+    return [row["sol1"].strip(), row["sol2"].strip()]
 
 
 BOOLQ = PromptForm(
@@ -113,7 +130,7 @@ HELLASWAG = PromptForm(
     columns=("activity_label", "ctx_a", "ctx_b", "endings"),
     question=_hellaswag_question,
     answer_columns=("label",),
-    answer=lambda row: f" {_letter(_label(row['label'], len(row['endings'])))}",
+    answer=lambda row: f" {letter(choice_number(row['label'], len(row['endings'])))}",
     example={
         "activity_label": "Mending a kite",
         "ctx_a": "A girl spreads a torn kite on a table.",
@@ -138,7 +155,7 @@ MMLU = PromptForm(
     columns=("question", "subject", "choices"),
     question=lambda row: f"{row['question'].strip()}\n{_lettered(row['choices'])}\nAnswer:",
     answer_columns=("answer",),
-    answer=lambda row: f" {_letter(_label(row['answer'], len(row['choices'])))}",
+    answer=lambda row: f" {letter(choice_number(row['answer'], len(row['choices'])))}",
     example={
         "question": "Which unit measures electrical resistance?",
         "subject": "high_school_physics",
@@ -155,7 +172,7 @@ PIQA = PromptForm(
     columns=("goal",),
     question=lambda row: f"Question: {row['goal'].strip()}\nAnswer:",
     answer_columns=("sol1", "sol2", "label"),
-    answer=_piqa_answer,
+    answer=lambda row: f" {piqa_choices(row)[choice_number(row['label'], 2)]}",
     example={
         "goal": "How do I keep a door from squeaking?",
         "sol1": "Put a drop of oil on each hinge.",
@@ -166,11 +183,9 @@ PIQA = PromptForm(
 
 SIQA = PromptForm(
     columns=("context", "question", "answerA", "answerB", "answerC"),
-    question=lambda row: (
-        f"Q: {row['context'].strip()} {row['question'].strip()}\n{_lettered(_siqa_choices(row))}\nAnswer:"
-    ),
+    question=lambda row: f"{siqa_question(row)}\n{_lettered(siqa_choices(row))}\nAnswer:",
     answer_columns=("label",),
-    answer=lambda row: f" {_letter(_label(row['label'], 3, first=1))}",
+    answer=lambda row: f" {letter(choice_number(row['label'], 3, first=1))}",
     example={
         "context": "Imke lent Jonas her umbrella before the storm.",
         "question": "How would Jonas feel afterwards?",

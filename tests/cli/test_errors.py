@@ -90,6 +90,21 @@ WITHOUT_A_MODEL = {
     "an empty sentence": (["score", "a dog", " "], USAGE, "the sentence is empty"),
     "top without explain": (["score", "a dog", "a cat", "--top", 3], USAGE, "--explain"),
     "unknown list": (["list", "models"], USAGE, "datasets"),
+    "no task": (["tasks", "-m", "llama"], USAGE, "give --task NAME at least once: boolq, siqa"),
+    "unknown task": (["tasks", "-m", "llama", "--task", "bolq"], USAGE, "Did you mean 'boolq'?"),
+    "a task twice": (["tasks", "-m", "llama", *("--task", "piqa") * 2], USAGE, "given twice"),
+    "no model for tasks": (["tasks", "--task", "boolq"], USAGE, "Missing option '-m' / '--model'"),
+    "no questions": (["tasks", "-m", "llama", "--task", "boolq", "--limit", 0], USAGE, "--limit"),
+    "no data for a task": (
+        ["tasks", "-m", "llama", "--task", "siqa", "--data-dir", "nowhere"],
+        FAILURE,
+        "siqa is looked for in siqa/validation.jsonl",
+    ),
+    "resamples of no difference": (
+        ["tasks", "-m", "llama", "--task", "boolq", "--resamples", 9],
+        USAGE,
+        "acts together with --against only",
+    ),
 }
 """Arguments, exit status, and what the line says."""
 

@@ -93,6 +93,7 @@ OWN_MEANING = {
     "domains": {"--max-tokens", "--data-dir", "--out"},
     "density": {"--gamma", "--max-tokens", "--data-dir", "--out"},
     "eval": {"--objective", "--pattern"},
+    "tasks": {"-m", "--model", "--shots", "--limit", "--data-dir", "--out"},
 }
 """Options that a command takes in a way of its own: several models, objectives, patterns or thresholds, one measure,
 the length of samples, the place of corpora, the directory of a comparison."""
