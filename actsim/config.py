@@ -44,6 +44,14 @@ DEFAULT_SAMPLES = 64
 DEFAULT_SAMPLE_TOKENS = 256
 PUBLISHED_GAMMAS = (2e-5, 2e-6)
 """The paper's threshold for models of 32 layers, as it is printed and as its script has it."""
+PRUNING_SCORES = ("wanda", "magnitude", "activation")
+ALLOCATIONS = ("uniform", "activation", "progression", "owl", "dlp")
+"""How a sparsity is shared out among the blocks, by name; ``activation``, ``owl`` and ``dlp`` go by a profile of them.
+"""
+DEFAULT_SPARSITY = 0.5
+DEFAULT_CALIBRATION_SAMPLES = 128
+LONGEST_CALIBRATION = 2048
+"""Tokens of a calibration sample where nothing is said, at most: those of the published figures."""
 DEFAULT_FOLDS = 8
 """Groups that the samples of a domain are taken apart into for intervals."""
 
@@ -206,7 +214,7 @@ class RunConfig:
 
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the canonical JSON form."""
-        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()
+        return digest_of(self.to_dict())
 
 
 @dataclass(frozen=True)
@@ -241,10 +249,44 @@ class DomainConfig:
 
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the canonical JSON form."""
-        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()
+        return digest_of(self.to_dict())
+
+
+@dataclass(frozen=True)
+class NOfM:
+    """N of every M consecutive weights of an output row are kept.
+
+    Attributes:
+        kept: N.
+        group: M.
+    """
+
+    kept: int
+    group: int
+
+    @classmethod
+    def read(cls, text: str) -> NOfM:
+        """``2:4`` as N and M; UsageError for anything else."""
+        kept, _, group = text.partition(":")
+        if not (kept.isdecimal() and group.isdecimal() and 0 < int(kept) < int(group)):
+            raise UsageError(f"--n-of-m {text}: not understood; write N:M, as 2:4, to keep N of every M weights.")
+        return cls(int(kept), int(group))
+
+    def __str__(self) -> str:
+        return f"{self.kept}:{self.group}"
+
+    @property
+    def sparsity(self) -> float:
+        """The share that goes."""
+        return 1 - self.kept / self.group
 
 
 _ABSENT = object()
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """Hexadecimal SHA-256 of the canonical JSON form of a configuration."""
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
 
 
 def _canonical(value: Any) -> str:
