@@ -89,10 +89,11 @@ def perplexity(
         )
     windows = torch.tensor(ids[: count * length]).reshape(count, length)
     losses: list[float] = []
+    report = progress or (lambda _done, _total: None)
+    report(0, count)
     for part in windows.split(max(1, batch_tokens // length)):
         losses += window_losses(loaded.model, part.to(loaded.device)).tolist()
-        if progress is not None:
-            progress(len(losses), count)
+        report(len(losses), count)
     wrong = next((place for place, loss in enumerate(losses, start=1) if not math.isfinite(loss)), None)
     if wrong is not None:
         raise NumericError(f"window {wrong}: the likelihood is not finite in {loaded.dtype}; use --dtype float32.")

@@ -68,13 +68,15 @@ def wanda_profile(
         ModelError: see ``block_states``.
         NumericError: see ``core.wanda.scores``.
     """
+    report = progress or _tell_nobody
+    report(0, loaded.n_layers)
     states = _calibration_states(loaded, samples, batch_tokens)
     found = []
     for block, maps in enumerate(_maps(loaded)):
         with wanda.squared_input_norms(_uses(loaded, block)) as norms:
             states.advance(block)
         found.append(measure(maps, norms))
-        _tell(progress, block + 1, loaded)
+        report(block + 1, loaded.n_layers)
     return np.array(found)
 
 
@@ -98,13 +100,13 @@ def mean_patterns(
         )
     readout = OBJECTIVES[loaded.family].get(scoring.objective)
     sums = MeanPatterns(maps, Pattern(), default_backend(loaded.scoring_device, loaded.dtype))
-    done = 0
+    report, done = progress or _tell_nobody, 0
+    report(done, len(samples))
     for batch in _batches(loaded, samples, scoring.batch_tokens):
         taken: set[int] = set()
         consume(loaded, batch, readout, partial(sums.batch, taken))
         done += len(batch.labels)
-        if progress is not None:
-            progress(done, len(samples))
+        report(done, len(samples))
     return sums
 
 
@@ -146,6 +148,8 @@ def prune_by_inputs(
         NumericError: see ``core.wanda.scores``.
     """
     mask.check(loaded.maps)
+    report = progress or _tell_nobody
+    report(0, loaded.n_layers)
     states = _calibration_states(loaded, samples, batch_tokens)
     for block, maps in enumerate(_maps(loaded)):
         with wanda.squared_input_norms(_uses(loaded, block)) as norms:
@@ -153,7 +157,7 @@ def prune_by_inputs(
         for linear in maps:
             mask.apply(linear, wanda.scores(linear, norms[id(linear.parameter)]))
         states.advance(block)
-        _tell(progress, block + 1, loaded)
+        report(block + 1, loaded.n_layers)
     return pruned_blocks(loaded)
 
 
@@ -202,6 +206,5 @@ def _batches(loaded: LoadedModel, samples: Samples, batch_tokens: int) -> Iterat
         yield pad(samples.tokens[first : first + size], labels, pad_token=loaded.pad_token, device=loaded.device)
 
 
-def _tell(progress: Progress | None, done: int, loaded: LoadedModel) -> None:
-    if progress is not None:
-        progress(done, loaded.n_layers)
+def _tell_nobody(_done: int, _total: int) -> None:
+    """Stands for a progress that nobody asked for."""

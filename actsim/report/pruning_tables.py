@@ -12,7 +12,7 @@ from actsim.report.wording import MISSING, Row, counted, number, one_line
 
 DIGITS = 4
 
-UNDER_WAY = {"wanda": "|W| · ‖x‖", "magnitude": "|W|", "activation": "mean |W ⊙ ∂D/∂W|"}
+SCORES = {"wanda": "|W| · ‖x‖", "magnitude": "|W|", "activation": "mean |W ⊙ ∂D/∂W|"}
 """Scores, and what they are."""
 
 
@@ -26,7 +26,7 @@ def _plan_blocks(ink: Ink, plan: Document) -> Iterator[RenderableType]:
     settings = "".join(f", {name} {value:g}" for name, value in plan["settings"].items())
     form = f"{plan['n_of_m']} in every row" if plan["n_of_m"] else "lowest of every output row"
     yield ink.text(
-        f"{plan['score']} ({UNDER_WAY[plan['score']]}), {form}; allocation {plan['allocation']}{settings}", "dim"
+        f"{plan['score']} ({SCORES[plan['score']]}), {form}; allocation {plan['allocation']}{settings}", "dim"
     )
     yield Text()
     with_profile = plan["blocks"][0]["profile"] is not None

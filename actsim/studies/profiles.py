@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from actsim.models.sampling import Samples
 from actsim.pipelines import density
 from actsim.store.densities import ALL_SAMPLES, Densities, open_density
 from actsim.studies.density import memory_for_accumulators
-
-Progress = Callable[[int, int], None]
+from actsim.studies.evaluate import Progress, pair_counter
 
 
 def counted_shares(
@@ -33,14 +31,7 @@ def counted_shares(
     runner = density.Runner(job)
     shares: dict[int, float] = {}
     groups = density.layer_groups(job, layers, memory_for_accumulators(job))
-    done = 0
-
-    def tell(batch: int) -> None:
-        nonlocal done
-        done += batch
-        if progress is not None:
-            progress(done, len(groups) * len(samples))
-
+    tell = pair_counter(progress, 0, len(groups) * len(samples))
     for group in groups:
         found = runner.profile(0, group, tell)[ALL_SAMPLES]
         for layer in group:
