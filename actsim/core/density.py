@@ -6,6 +6,7 @@ gives the counts over every γ exactly, and the Gini coefficient within a bound 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -158,17 +159,12 @@ class Histogram:
         """The mean of all values."""
         return float(self.sums.sum()) / self.n
 
-    def edges(self) -> Float[Tensor, " edges"]:
-        """Where the cells begin, and where the last one ends."""
-        bins = torch.arange(FINITE_BINS + 1, dtype=torch.int32) << (31 - PREFIX_BITS)
-        merged = torch.cat([bins.view(torch.float32), _rounded_down(self.thresholds)]).double()
-        return merged.clamp(max=torch.finfo(torch.float32).max).sort().values
-
-    def count_over(self, threshold: float) -> int:
-        """The number of values > ``threshold``, which is one of ``thresholds``."""
-        bins_below = log_bin(_rounded_down((threshold,)))
-        first = int(bins_below) + self.thresholds.index(threshold) + 1
-        return int(self.counts[first:].sum())
+    def counts_over(self) -> dict[float, int]:
+        """The number of values > γ, for every threshold γ."""
+        number = torch.arange(len(self.thresholds))
+        last = log_bin(_rounded_down(self.thresholds)) + number  # the last cell of values that are not above it
+        up_to = self.counts.cumsum(0)
+        return dict(zip(self.thresholds, (up_to[-1] - up_to[last]).tolist(), strict=True))
 
     def gini(self) -> tuple[float, float]:
         """The Gini coefficient Σ_i Σ_j |x_i - x_j| / (2 n² μ) and the most it can be off, from counts and sums alone.
@@ -179,7 +175,7 @@ class Histogram:
         """
         filled = self.counts > 0
         counts, sums = self.counts[filled].double(), self.sums[filled]
-        edges = self.edges()
+        edges = edges_of(self.thresholds)
         low, high = edges[:-1][filled], edges[1:][filled]
         total, n = float(sums.sum()), float(counts.sum())
         if total == 0:
@@ -206,6 +202,14 @@ def _distinct(thresholds: Sequence[float]) -> tuple[float, ...]:
     if any(not 0 <= threshold < float("inf") for threshold in thresholds):
         raise ValueError(f"thresholds must be finite and at least 0, got {list(thresholds)}")
     return tuple(sorted({0.0, *thresholds}))
+
+
+@functools.cache
+def edges_of(thresholds: tuple[float, ...]) -> Float[Tensor, " edges"]:
+    """Where the cells of a histogram over these thresholds begin, and where the last one ends."""
+    bins = torch.arange(FINITE_BINS + 1, dtype=torch.int32) << (31 - PREFIX_BITS)
+    merged = torch.cat([bins.view(torch.float32), _rounded_down(thresholds)]).double()
+    return merged.clamp(max=torch.finfo(torch.float32).max).sort().values
 
 
 def _rounded_down(thresholds: Sequence[float]) -> Float[Tensor, " thresholds"]:

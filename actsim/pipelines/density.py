@@ -350,12 +350,13 @@ def _table(job: Job, domain: int, layer: int, found: Profiles) -> pa.Table:
 
 def _measures(histogram: Histogram, gammas: Sequence[float]) -> dict[str, Any]:
     gini, error = histogram.gini()
+    over = histogram.counts_over()
     return {
         "parameters": histogram.n,
         "mean": histogram.mean,
         "gini": gini,
         "gini_error": error,
         "participation": histogram.participation(),
-        "zeros": histogram.n - histogram.count_over(0.0),
-        "counts": [histogram.count_over(gamma) for gamma in gammas],
+        "zeros": histogram.n - over[0.0],
+        "counts": [over[gamma] for gamma in gammas],
     }

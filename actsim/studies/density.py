@@ -200,14 +200,14 @@ def _accumulate(
         LOG.warning("%s: %s It is computed again.", store.directory, line)
     if not missing:
         return
-    plan = plan_passes(job, missing, memory if memory is not None else memory_for_accumulators(job))
+    plan = plan_passes(job, missing, memory if memory is not None else _memory_for_accumulators(job))
     runner = Runner(job)
     if announce is not None:
         announce(_outlook(runner, plan))
     run_passes(runner, plan, store, progress=pair_counter(progress, 0, plan.samples(job)))
 
 
-def memory_for_accumulators(job: Job) -> int:
+def _memory_for_accumulators(job: Job) -> int:
     """Half of what is free, but never less than the largest layer needs: nothing works with less."""
     free = sum(free_memory(device) for device in job.loaded.devices)
     largest = max(accumulator_bytes(job, [layer]) for layer in job.maps)

@@ -91,6 +91,8 @@ def test_help_imports_nothing_large(args):
 OWN_MEANING = {
     "compare": {"-m", "--model", "--measure", "--layers", "--out", "--no-text"},
     "eval": {"--objective", "--pattern"},
+    "ppl": {"-m", "--model", "--data-dir"},
+    "prune": {"--gamma", "--samples", "--data-dir", "--out"},
 }
 """Options that a command takes in a way of its own: several models, objectives or patterns, one measure, the
 directory of a comparison."""
