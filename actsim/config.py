@@ -45,9 +45,6 @@ DEFAULT_SAMPLE_TOKENS = 256
 PUBLISHED_GAMMAS = (2e-5, 2e-6)
 """The paper's threshold for models of 32 layers, as it is printed and as its script has it."""
 PRUNING_SCORES = ("wanda", "magnitude", "activation")
-ALLOCATIONS = ("uniform", "activation", "progression", "owl", "dlp")
-"""How a sparsity is shared out among the blocks, by name; ``activation``, ``owl`` and ``dlp`` go by a profile of them.
-"""
 DEFAULT_SPARSITY = 0.5
 DEFAULT_CALIBRATION_SAMPLES = 128
 LONGEST_CALIBRATION = 2048

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actsim.config import ALLOCATIONS, DEFAULT_CALIBRATION_SAMPLES, DEFAULT_SPARSITY, PRUNING_SCORES
+from actsim.config import DEFAULT_CALIBRATION_SAMPLES, DEFAULT_SPARSITY, PRUNING_SCORES, NOfM
 from actsim.errors import UsageError
+from actsim.studies.recipe import DEFAULT_ALLOCATION, SETTINGS, Recipe
 
 from . import domain_options
 from . import options as shared
@@ -17,7 +18,6 @@ from .display import LOG, Screen
 
 if TYPE_CHECKING:
     from actsim.studies.pruning import Calibration, Request
-    from actsim.studies.recipe import Recipe
 
 SHORT_HELP = "Set a share of a model's weights to zero."
 EPILOG = """\b
@@ -54,42 +54,42 @@ n_of_m = shared.option(
 allocation = shared.option(
     "--allocation",
     section=shared.PRUNING,
-    default=ALLOCATIONS[0],
+    default=DEFAULT_ALLOCATION,
     metavar="NAME|PLAN.json",
-    help=f"How sparse each block becomes: {', '.join(ALLOCATIONS)}; or a plan as this command writes it.",
+    help=f"How sparse each block becomes: {', '.join(SETTINGS)}; or a plan as this command writes it.",
 )
-alpha = shared.option(
-    "--alpha", section=shared.PRUNING, type=float, metavar="X", help="activation: weight of depth; 2."
-)
-beta = shared.option(
-    "--beta", section=shared.PRUNING, type=float, metavar="X", help="activation: spread of the sparsities; 0.2."
-)
-gamma = shared.option(
-    "--gamma", section=shared.PRUNING, type=float, metavar="X", help="activation: parameters above X count; 2e-5."
-)
-profile = shared.option(
-    "--profile",
-    section=shared.PRUNING,
-    metavar="DIR",
-    help="activation: take the counts from a run of 'actsim density', not from the calibration samples.",
-)
-delta = shared.option(
-    "--delta", section=shared.PRUNING, type=float, metavar="X", help="progression: from S - X to S + X; 0.1."
-)
-outlier_factor = shared.option(
-    "--outlier-factor",
-    section=shared.PRUNING,
-    type=float,
-    metavar="X",
-    help="owl: scores above X times their mean are outliers; 5.",
-)
+
+
+def _setting(name: str, allocation: str, text: str) -> shared.Decorator:
+    """The option of a setting of one allocation; the help says its default."""
+    return shared.option(
+        f"--{name.replace('_', '-')}",
+        section=shared.PRUNING,
+        type=float,
+        metavar="X",
+        help=f"{allocation}: {text}; {SETTINGS[allocation][name]:g}.",
+    )
+
+
+alpha = _setting("alpha", "activation", "weight of depth")
+beta = _setting("beta", "activation", "spread of the sparsities")
+gamma = _setting("gamma", "activation", "parameters above X count as activated")
+delta = _setting("delta", "progression", "sparsities go from S - X to S + X")
+outlier_factor = _setting("outlier_factor", "owl", "scores above X times their mean are outliers")
 width = shared.option(
     "--lambda",
     "width",
     section=shared.PRUNING,
     type=float,
     metavar="X",
-    help="owl, dlp: half of the width of the sparsities; 0.08 and 0.15.",
+    help=f"owl, dlp: half of the width of the sparsities; {SETTINGS['owl']['width']:g} and "
+    f"{SETTINGS['dlp']['width']:g}.",
+)
+profile = shared.option(
+    "--profile",
+    section=shared.PRUNING,
+    metavar="DIR",
+    help="activation: take the counts from a run of 'actsim density', not from the calibration samples.",
 )
 calibration = shared.option(
     "--calibration",
@@ -175,9 +175,6 @@ def _recipe(ctx: click.Context, options: Options) -> Recipe:
     Raises:
         UsageError: options that do not go together.
     """
-    from actsim.config import NOfM
-    from actsim.studies.recipe import SETTINGS, Recipe
-
     names = dict.fromkeys(name for own in SETTINGS.values() for name in own)
     recipe = Recipe(
         score=options["score"],

@@ -56,7 +56,7 @@ def progression(sizes: Floats, target: float, delta: float) -> Allocation:
     return _settled(target + delta * np.linspace(-1.0, 1.0, len(sizes)), sizes, target)
 
 
-def activation(shares: Floats, sizes: Floats, target: float, *, alpha: float = 2.0, beta: float = 0.2) -> Allocation:
+def activation(shares: Floats, sizes: Floats, target: float, *, alpha: float, beta: float) -> Allocation:
     """Denser blocks are pruned less: Wang et al. 2024 (arXiv 2405.17799), for blocks of unequal size too.
 
     With N_i the share of activated parameters, and mean and population standard deviation weighted by m_i:
@@ -81,13 +81,13 @@ def activation(shares: Floats, sizes: Floats, target: float, *, alpha: float = 2
         _check_finite(name, value)
     deviation = shares - weighted_mean(shares, sizes)
     spread = np.sqrt(weighted_mean(np.square(deviation), sizes))
-    standardised = np.zeros_like(shares) if are_equal(shares) else deviation / spread
+    standardised = np.zeros_like(shares) if are_equal(shares) or spread == 0 else deviation / spread
     importance = 1.0 / (1.0 + np.exp(-(standardised + alpha / np.arange(1, len(shares) + 1))))
     relative = importance / weighted_mean(importance, sizes)
     return _settled(target + beta * target * (1.0 - relative), sizes, target)
 
 
-def owl(outliers: Floats, sizes: Floats, target: float, *, width: float = 0.08) -> Allocation:
+def owl(outliers: Floats, sizes: Floats, target: float, *, width: float) -> Allocation:
     """Blocks with more outliers keep more: Yin et al. 2024, OWL (arXiv 2310.05175).
 
     Args:
@@ -103,7 +103,7 @@ def owl(outliers: Floats, sizes: Floats, target: float, *, width: float = 0.08) 
     return _kept_in_proportion(outliers, sizes, target, width)
 
 
-def dlp(medians: Floats, sizes: Floats, target: float, *, width: float = 0.15) -> Allocation:
+def dlp(medians: Floats, sizes: Floats, target: float, *, width: float) -> Allocation:
     """Blocks with a smaller median score keep more: Chen et al. 2025, DLP (arXiv 2505.23807).
 
     v_i = 1 - u_i / Σ u_j with u_i the median of a block's scores, then as ``owl``.

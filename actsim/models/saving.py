@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")
 """What else belongs to a model: tokenizer, settings, chat template, code. Weights and model cards do not: they are of
 the model that it was."""
+SHARD = "2GB"
+"""Largest weight file: it is copied in memory before it is written."""
 NOT_COPIED = ("*.index.json",)
 
 
@@ -56,7 +58,7 @@ def save_model(loaded: LoadedModel, folder: Path) -> None:
     inner = transformer_folder(source)
     target = folder / inner.relative_to(source)
     with quiet_transformers(), _stored_cache_setting(loaded, inner):
-        loaded.model.save_pretrained(target)
+        loaded.model.save_pretrained(target, max_shard_size=SHARD)
     _copy_files(inner, target)
     if is_sentence_transformer(source):
         _copy_files(source, folder)

@@ -122,4 +122,4 @@ def _context(loaded: LoadedModel, requested: int | None) -> int:
         )
     if requested is not None and requested < SHORTEST_CONTEXT:
         raise UsageError(f"--context must be at least {SHORTEST_CONTEXT}, got {requested}.")
-    return resolve_max_tokens(requested, loaded.model, loaded.tokenizer)
+    return resolve_max_tokens(requested, loaded.model, loaded.tokenizer, option="--context")

@@ -110,7 +110,7 @@ def mean_patterns(
     return sums
 
 
-class Mask:
+class Cut:
     """Which weights of a map go, by its scores: so many of every row, or all but N of every M.
 
     Args:
@@ -136,18 +136,18 @@ class Mask:
 
 
 def prune_by_inputs(
-    loaded: LoadedModel, samples: Samples, mask: Mask, batch_tokens: int, progress: Progress | None = None
+    loaded: LoadedModel, samples: Samples, cut: Cut, batch_tokens: int, progress: Progress | None = None
 ) -> tuple[PrunedBlock, ...]:
     """Wanda: the norms of a block's inputs are taken, its weights go, and its new outputs are the next one's inputs.
 
     The model is changed in place; there is never a second copy of a weight.
 
     Raises:
-        UsageError: see ``Mask.check``.
+        UsageError: see ``Cut.check``.
         ModelError: see ``block_states``.
         NumericError: see ``core.wanda.scores``.
     """
-    mask.check(loaded.maps)
+    cut.check(loaded.maps)
     report = progress or _tell_nobody
     report(0, loaded.n_layers)
     states = _calibration_states(loaded, samples, batch_tokens)
@@ -155,22 +155,22 @@ def prune_by_inputs(
         with wanda.squared_input_norms(_uses(loaded, block)) as norms:
             states.observe(block)
         for linear in maps:
-            mask.apply(linear, wanda.scores(linear, norms[id(linear.parameter)]))
+            cut.apply(linear, wanda.scores(linear, norms[id(linear.parameter)]))
         states.advance(block)
         report(block + 1, loaded.n_layers)
     return pruned_blocks(loaded)
 
 
-def prune_by_scores(loaded: LoadedModel, scores: Callable[[LinearMap], Tensor], mask: Mask) -> tuple[PrunedBlock, ...]:
+def prune_by_scores(loaded: LoadedModel, scores: Callable[[LinearMap], Tensor], cut: Cut) -> tuple[PrunedBlock, ...]:
     """The weights go by scores that are known beforehand; the model is changed in place.
 
     Raises:
-        UsageError: see ``Mask.check``.
+        UsageError: see ``Cut.check``.
     """
-    mask.check(loaded.maps)
+    cut.check(loaded.maps)
     for maps in _maps(loaded):
         for linear in maps:
-            mask.apply(linear, scores(linear))
+            cut.apply(linear, scores(linear))
     return pruned_blocks(loaded)
 
 

@@ -18,7 +18,7 @@ from actsim.data.domains import Domain, load_domain
 from actsim.models.loading import LoadedModel
 from actsim.models.sampling import Samples, draw_samples
 from actsim.pipelines.pruning import (
-    Mask,
+    Cut,
     PrunedBlock,
     block_sizes,
     mean_patterns,
@@ -66,7 +66,7 @@ class Calibration:
         """
         length = self.tokens or min(LONGEST_CALIBRATION, loaded.max_tokens)
         packed = replace(domain, packed=True)
-        return draw_samples(packed, loaded, samples=self.samples, max_tokens=length, seed=self.seed)
+        return draw_samples(packed, loaded, samples=self.samples, max_tokens=length, seed=self.seed, option="--seq-len")
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,13 @@ def prune(request: Request, allocation: Allocation, progress: Progress | None = 
         ActsimError: see ``prune_by_inputs``, ``prune_by_scores`` and ``mean_patterns``.
     """
     recipe, loaded, samples = request.recipe, request.loaded, request.samples
-    mask = Mask(allocation.sparsities, recipe.n_of_m)
+    cut = Cut(allocation.sparsities, recipe.n_of_m)
     if recipe.score == "magnitude" or samples is None:
-        return prune_by_scores(loaded, wanda.magnitudes, mask)
+        return prune_by_scores(loaded, wanda.magnitudes, cut)
     if recipe.score == "activation":
         sums = mean_patterns(loaded, samples, request.scoring, progress)
-        return prune_by_scores(loaded, sums.sums, mask)
-    return prune_by_inputs(loaded, samples, mask, recipe.batch_tokens, progress)
+        return prune_by_scores(loaded, sums.sums, cut)
+    return prune_by_inputs(loaded, samples, cut, recipe.batch_tokens, progress)
 
 
 def request_pruning(loaded: LoadedModel, recipe: Recipe, calibration: Calibration, domain: Domain | None) -> Request:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from actsim.config import (
-    ALLOCATIONS,
     DEFAULT_BATCH_TOKENS,
     DEFAULT_SPARSITY,
     PRUNING_SCORES,
@@ -23,7 +23,9 @@ SETTINGS: dict[str, dict[str, float]] = {
     "owl": {"outlier_factor": 5.0, "width": 0.08},
     "dlp": {"width": 0.15},
 }
-"""What each allocation can be given, with its defaults: the published ones, where there are any."""
+"""The allocations that have a name, and what each can be given, with its defaults: the published ones, where there are
+any."""
+DEFAULT_ALLOCATION = next(iter(SETTINGS))
 
 SPELLINGS = {"outlier_factor": "--outlier-factor", "width": "--lambda"}
 """Settings whose option is not called as they are."""
@@ -35,7 +37,7 @@ class Recipe:
 
     Attributes:
         score: one of PRUNING_SCORES.
-        allocation: one of ALLOCATIONS, or the path of a plan.
+        allocation: one of SETTINGS, or the path of a plan.
         sparsity: the target S; None with a plan or with N:M, which have their own.
         settings: changes of SETTINGS of this allocation.
         n_of_m: N:M in place of rows of one sparsity, or None.
@@ -46,7 +48,7 @@ class Recipe:
     """
 
     score: str = PRUNING_SCORES[0]
-    allocation: str = ALLOCATIONS[0]
+    allocation: str = DEFAULT_ALLOCATION
     sparsity: float | None = None
     settings: dict[str, float] = field(default_factory=dict)
     n_of_m: NOfM | None = None
@@ -58,19 +60,22 @@ class Recipe:
         """Refuse what does not go together."""
         if self.score not in PRUNING_SCORES:
             raise unknown_name("score", self.score, PRUNING_SCORES)
-        if not self.is_plan and self.allocation not in ALLOCATIONS:
-            raise unknown_name("allocation", self.allocation, ALLOCATIONS, "Or give a plan, PLAN.json.")
+        if not self.is_plan and self.allocation not in SETTINGS:
+            raise unknown_name("allocation", self.allocation, SETTINGS, "Or give a plan, PLAN.json.")
         self._check_target()
-        for name in self.settings:
-            if name not in SETTINGS.get(self.allocation, {}):
-                takers = " and ".join(other for other, own in SETTINGS.items() if name in own)
-                raise UsageError(
-                    f"{SPELLINGS.get(name, f'--{name}')} acts on the allocation {takers} only; leave it out."
-                )
+        self._check_settings()
         if self.profile is not None and self.allocation != "activation":
             raise UsageError("--profile acts on the allocation activation only; leave it out.")
         if self.objective is not None and not self.uses_patterns:
             raise UsageError("--objective acts on the score and the allocation activation only; leave it out.")
+
+    def _check_settings(self) -> None:
+        for name in self.settings:
+            if name not in SETTINGS.get(self.allocation, {}):
+                takers = " and ".join(other for other, own in SETTINGS.items() if name in own)
+                raise UsageError(f"{_spelling(name)} acts on the allocation {takers} only; leave it out.")
+            if not math.isfinite(self.settings[name]):
+                raise UsageError(f"{_spelling(name)} must be a finite number, got {self.settings[name]}.")
 
     def _check_target(self) -> None:
         if self.n_of_m is not None and self.allocation != "uniform":
@@ -113,3 +118,8 @@ class Recipe:
     def full_settings(self) -> dict[str, float]:
         """The settings of this allocation, those that were not given at their defaults."""
         return SETTINGS.get(self.allocation, {}) | self.settings
+
+
+def _spelling(setting: str) -> str:
+    """How the option of a setting is written."""
+    return SPELLINGS.get(setting, f"--{setting}")

@@ -16,7 +16,7 @@ targets = st.floats(0.0, 0.99)
 sizes_and_profile = st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1)), min_size=1, max_size=12)
 ALLOCATORS = {
     "uniform": lambda _, sizes, target: sparsity.uniform(sizes, target),
-    "activation": lambda profile, sizes, target: sparsity.activation(profile, sizes, target),
+    "activation": lambda profile, sizes, target: sparsity.activation(profile, sizes, target, alpha=2.0, beta=0.2),
     "far apart": lambda profile, sizes, target: sparsity.activation(profile, sizes, target, alpha=-3.0, beta=9.0),
     "progression": lambda _, sizes, target: sparsity.progression(sizes, target, 0.8),
     "owl": lambda profile, sizes, target: sparsity.owl(profile, sizes, target, width=0.4),
@@ -39,9 +39,9 @@ def test_the_target_is_kept_in_parameters_and_no_block_leaves_the_unit_interval(
 def test_of_equally_deep_blocks_the_one_with_the_larger_profile_keeps_more(name, blocks, target):
     profile, sizes = np.array(blocks), np.ones(len(blocks))
     if name == "activation":
-        found = sparsity.activation(profile, sizes, target, alpha=0.0).sparsities
+        found = sparsity.activation(profile, sizes, target, alpha=0.0, beta=0.2).sparsities
     else:
-        found = sparsity.owl(profile, sizes, target).sparsities
+        found = sparsity.owl(profile, sizes, target, width=0.08).sparsities
     order = np.argsort(profile)
     assert np.all(np.diff(found[order]) <= 1e-12)
 
@@ -49,7 +49,7 @@ def test_of_equally_deep_blocks_the_one_with_the_larger_profile_keeps_more(name,
 @given(medians=st.lists(st.floats(0.01, 10), min_size=2, max_size=12), target=targets)
 def test_the_block_with_the_smaller_median_keeps_more(medians, target):
     profile = np.array(medians)
-    found = sparsity.dlp(profile, np.ones(len(medians)), target).sparsities
+    found = sparsity.dlp(profile, np.ones(len(medians)), target, width=0.15).sparsities
     assert np.all(np.diff(found[np.argsort(profile)]) >= -1e-12)
 
 
@@ -59,22 +59,24 @@ def test_the_published_formula_by_hand():
     z = [(10 - 30) / spread + 2 / 1, (20 - 30) / spread + 2 / 2, (60 - 30) / spread + 2 / 3]
     n = [1 / (1 + math.exp(-value)) for value in z]
     want = [0.5 + 0.2 * 0.5 * (1 - own * 3 / sum(n)) for own in n]
-    found = sparsity.activation(np.array([10.0, 20.0, 60.0]), np.full(3, 7.0), 0.5)
+    found = sparsity.activation(np.array([10.0, 20.0, 60.0]), np.full(3, 7.0), 0.5, alpha=2.0, beta=0.2)
     assert found.sparsities.tolist() == pytest.approx(want, abs=1e-12)
     assert not found.clipped.any()
 
 
 def test_a_block_twice_as_large_counts_as_two_that_are_equal():
     """Two equal blocks merged into one: but for α / i, which goes by depth, nothing else changes."""
-    apart = sparsity.activation(np.array([0.2, 0.5, 0.5]), np.ones(3), 0.6, alpha=0.0).sparsities
-    merged = sparsity.activation(np.array([0.2, 0.5]), np.array([1.0, 2.0]), 0.6, alpha=0.0).sparsities
+    apart = sparsity.activation(np.array([0.2, 0.5, 0.5]), np.ones(3), 0.6, alpha=0.0, beta=0.2).sparsities
+    merged = sparsity.activation(np.array([0.2, 0.5]), np.array([1.0, 2.0]), 0.6, alpha=0.0, beta=0.2).sparsities
     assert merged.tolist() == pytest.approx(apart[:2].tolist(), abs=1e-12)
 
 
 def test_where_all_blocks_are_equally_dense_depth_alone_decides():
     n = [1 / (1 + math.exp(-2 / layer)) for layer in (1, 2, 3)]
     want = [0.5 + 0.1 * (1 - own * 3 / sum(n)) for own in n]
-    assert sparsity.activation(np.full(3, 0.1), np.ones(3), 0.5).sparsities.tolist() == pytest.approx(want)
+    assert sparsity.activation(
+        np.full(3, 0.1), np.ones(3), 0.5, alpha=2.0, beta=0.2
+    ).sparsities.tolist() == pytest.approx(want)
 
 
 def test_owl_and_dlp_by_hand():
@@ -99,10 +101,10 @@ def test_what_is_clipped_is_shared_out_among_the_others_and_said():
     [
         (lambda sizes: sparsity.uniform(sizes, 1.0), UsageError, "--sparsity"),
         (lambda sizes: sparsity.progression(sizes, 0.5, math.inf), UsageError, "--delta"),
-        (lambda sizes: sparsity.activation(sizes, sizes, 0.5, beta=math.nan), UsageError, "--beta"),
+        (lambda sizes: sparsity.activation(sizes, sizes, 0.5, alpha=2.0, beta=math.nan), UsageError, "--beta"),
         (lambda sizes: sparsity.owl(sizes, sizes, 0.5, width=-1.0), UsageError, "--lambda"),
-        (lambda sizes: sparsity.owl(np.array([0.0, np.nan]), sizes, 0.5), NumericError, "layer 2"),
-        (lambda sizes: sparsity.dlp(np.zeros(2), sizes, 0.5), NumericError, "zero"),
+        (lambda sizes: sparsity.owl(np.array([0.0, np.nan]), sizes, 0.5, width=0.1), NumericError, "layer 2"),
+        (lambda sizes: sparsity.dlp(np.zeros(2), sizes, 0.5, width=0.1), NumericError, "zero"),
         (lambda sizes: sparsity.planned(np.array([0.5, 1.5]), sizes), UsageError, "layer 2"),
     ],
 )

@@ -13,7 +13,7 @@ from actsim.config import NOfM
 from actsim.core import wanda
 from actsim.errors import ModelError, UsageError
 from actsim.pipelines import pruning
-from actsim.pipelines.pruning import Mask, block_sizes, mean_patterns, prune_by_inputs, prune_by_scores, wanda_profile
+from actsim.pipelines.pruning import Cut, block_sizes, mean_patterns, prune_by_inputs, prune_by_scores, wanda_profile
 
 TOKENS = torch.randint(5, len(tiny_models.VOCABULARY), (6, 10), generator=torch.Generator().manual_seed(3)).tolist()
 SAMPLES = tiny_samples.samples_of("tales", [tuple(own) for own in TOKENS])
@@ -68,8 +68,8 @@ def test_the_masks_are_those_of_a_plain_computation(family, dtype):
     plain = tiny_models.loaded(family, dtype=torch.float64)
     want = plainly_pruned(plain.model, plain.blocks, sparsities)
     told: list[tuple[int, int]] = []
-    mask = Mask(np.array(sparsities), None)
-    blocks = prune_by_inputs(loaded, SAMPLES, mask, BATCH_TOKENS, lambda *own: told.append(own))
+    cut = Cut(np.array(sparsities), None)
+    blocks = prune_by_inputs(loaded, SAMPLES, cut, BATCH_TOKENS, lambda *own: told.append(own))
     for linear in loaded.maps:
         assert (linear.weight != 0).numpy().tolist() == want[linear.name].tolist(), linear.name
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
@@ -82,7 +82,7 @@ def test_the_size_of_the_batches_does_not_matter():
     weights = []
     for batch_tokens in (1, 20, 1000):
         loaded = tiny_models.loaded("gpt2", dtype=torch.float64)
-        prune_by_inputs(loaded, SAMPLES, Mask(np.full(3, 0.5), None), batch_tokens)
+        prune_by_inputs(loaded, SAMPLES, Cut(np.full(3, 0.5), None), batch_tokens)
         weights.append(torch.cat([linear.weight.flatten() for linear in loaded.maps]))
     assert torch.equal(weights[0], weights[1])
     assert torch.equal(weights[0], weights[2])
@@ -91,14 +91,14 @@ def test_the_size_of_the_batches_does_not_matter():
 @pytest.mark.parametrize("family", ["albert", "deberta_v2"])
 def test_what_is_used_several_times_is_pruned_once(family):
     loaded = tiny_models.loaded(family)
-    blocks = prune_by_inputs(loaded, SAMPLES, Mask(np.full(loaded.n_layers, 0.5), None), BATCH_TOKENS)
+    blocks = prune_by_inputs(loaded, SAMPLES, Cut(np.full(loaded.n_layers, 0.5), None), BATCH_TOKENS)
     assert all(block.zeros == block.parameters // 2 for block in blocks)
 
 
 @pytest.mark.parametrize("text", ["2:4", "4:8", "1:2"])
 def test_n_of_m_is_exact_in_every_group(text):
     loaded, form = tiny_models.loaded("gpt2"), NOfM.read(text)
-    prune_by_inputs(loaded, SAMPLES, Mask(np.full(3, form.sparsity), form), BATCH_TOKENS)
+    prune_by_inputs(loaded, SAMPLES, Cut(np.full(3, form.sparsity), form), BATCH_TOKENS)
     for linear in loaded.maps:
         groups = (linear.weight != 0).reshape(-1, form.group)
         assert groups.sum(dim=1).tolist() == [form.kept] * len(groups)
@@ -107,7 +107,7 @@ def test_n_of_m_is_exact_in_every_group(text):
 def test_nothing_is_pruned_where_groups_do_not_divide():
     loaded, form = tiny_models.loaded("llama"), NOfM.read("3:7")
     with pytest.raises(UsageError, match="groups of 7"):
-        prune_by_inputs(loaded, SAMPLES, Mask(np.full(3, form.sparsity), form), BATCH_TOKENS)
+        prune_by_inputs(loaded, SAMPLES, Cut(np.full(3, form.sparsity), form), BATCH_TOKENS)
     assert [block.zeros for block in pruning.pruned_blocks(loaded)] == [0, 0, 0]
 
 
@@ -120,7 +120,7 @@ def test_what_is_no_n_of_m_is_refused(text):
 def test_magnitude_goes_by_the_weights_alone():
     loaded = tiny_models.loaded("opt")
     before = {linear.name: linear.weight.clone().abs() for linear in loaded.maps}
-    prune_by_scores(loaded, wanda.magnitudes, Mask(np.full(3, 0.25), None))
+    prune_by_scores(loaded, wanda.magnitudes, Cut(np.full(3, 0.25), None))
     for linear in loaded.maps:
         own = before[linear.name]
         cut = own.sort(dim=1).values[:, own.shape[1] // 4]
@@ -141,7 +141,7 @@ def test_activation_goes_by_the_mean_pattern():
     sums = mean_patterns(loaded, SAMPLES, scoring)
     for linear in loaded.maps:
         torch.testing.assert_close(sums.sums(linear), want[f"{linear.name}.weight"], rtol=1e-3, atol=1e-5)
-    blocks = prune_by_scores(loaded, sums.sums, Mask(np.full(3, 0.5), None))
+    blocks = prune_by_scores(loaded, sums.sums, Cut(np.full(3, 0.5), None))
     assert [block.zeros for block in blocks] == [block.parameters // 2 for block in blocks]
 
 

@@ -11,14 +11,11 @@ import tiny_models
 import tiny_samples
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actsim.config import NOfM, digest_of
-from actsim.errors import DataError, ModelError, UsageError
-from actsim.models import saving
+from actsim.errors import DataError, UsageError
 from actsim.models.loading import load_model
-from actsim.models.locate import BUNDLED_PACKAGE
-from actsim.models.pooling import Pooling
 from actsim.studies import pruned_files
 from actsim.studies.density import Drawing, Thresholds, density, request_density
 from actsim.studies.profiles import counted_shares, shares_of_run
@@ -60,19 +57,6 @@ def test_the_pruned_model_is_read_back_with_the_same_outputs(family, score, tmp_
     assert {"model.safetensors", "plan.json", "pruning.json", "tokenizer.json"} <= set(names)
     assert not [path for path in tmp_path.iterdir() if path.name not in ("dense", "pruned")]
     assert 0.33 < plan["achieved"] <= 0.4
-
-
-def test_a_sentence_transformers_folder_stays_one(tmp_path):
-    pytest.importorskip(BUNDLED_PACKAGE)
-    loaded = load_model(device="cpu")
-    request, plan = finished(loaded, Recipe(score="magnitude"))
-    write_pruned(request, plan, tmp_path / "pruned")
-    again = load_model(tmp_path / "pruned", device="cpu")
-    assert (again.pooling, len(again.head), again.max_tokens) == (loaded.pooling, len(loaded.head), loaded.max_tokens)
-    assert again.pooling == Pooling(("mean",))
-    for one, other in zip(loaded.maps, again.maps, strict=True):
-        assert torch.equal(one.weight, other.weight)
-    assert plan["achieved"] == 0.5
 
 
 def test_masks_alone_say_what_is_kept(tmp_path):
@@ -184,6 +168,7 @@ def test_prompts_are_laid_end_to_end_and_too_few_are_refused_with_both_counts():
         ({"n_of_m": NOfM(2, 4), "allocation": "owl"}, "leave --allocation out"),
         ({"settings": {"width": 0.1}}, "--lambda acts on the allocation owl and dlp only"),
         ({"settings": {"alpha": 1.0}, "allocation": "plan.json"}, "--alpha acts on"),
+        ({"settings": {"beta": float("nan")}, "allocation": "activation"}, "--beta must be a finite number"),
         ({"profile": "run"}, "--profile acts on"),
         ({"objective": "nll"}, "--objective acts on"),
     ],
@@ -217,15 +202,3 @@ def test_a_folder_that_could_not_be_completed_is_not_there(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         write_pruned(request, plan, tmp_path / "pruned")
     assert [path.name for path in tmp_path.iterdir()] == ["dense"]
-
-
-def test_an_encoder_without_pooling_files_is_written_as_a_plain_folder(tmp_path):
-    loaded = load_model(tiny_models.save(tmp_path / "dense", "bert"), device="cpu")
-    request, plan = finished(loaded, Recipe())
-    write_pruned(request, plan, tmp_path / "pruned")
-    assert torch.equal(logits(AutoModel.from_pretrained(tmp_path / "pruned")), logits(loaded.model))
-
-
-def test_what_came_out_of_no_folder_cannot_be_written():
-    with pytest.raises(ModelError, match="not loaded from a folder"):
-        saving.source_folder(tiny_models.loaded("llama"))
