@@ -70,7 +70,7 @@ def test_the_perplexity_is_printed_with_its_context(invoke, llama, notes):
         (["--allocation", "none.json", "--score", "magnitude"], 2, "no such file"),
         (["--calibration", "notes=none*.txt"], 2, "no file matches"),
         (["--calibration", "notes=notes.txt", "--samples", "900"], 1, "900 samples wanted"),
-        (["--calibration", "notes=notes.txt", "--seq-len", "900"], 2, "this model takes"),
+        (["--calibration", "notes=notes.txt", "--seq-len", "900"], 2, "--seq-len 900: this model takes"),
         (["--score", "magnitude", "--out", "."], 2, "is not empty"),
     ],
 )
@@ -93,7 +93,7 @@ def test_the_models_own_folder_is_left_alone(invoke, llama):
     ("words", "status", "says"),
     [
         (["--data", "none.txt"], 2, "no such file"),
-        (["--data", "notes.txt", "--context", "65"], 2, "this model takes"),
+        (["--data", "notes.txt", "--context", "65"], 2, "--context 65: this model takes"),
         (["--data", "notes.txt", "--first-tokens", "5", "--context", "16"], 1, "the text has 5 tokens"),
     ],
 )

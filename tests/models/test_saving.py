@@ -24,9 +24,9 @@ def halved(folder):
 
 def test_a_sentence_transformers_folder_stays_one(tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    folder = make_folder(
-        tmp_path / "dense", "Dense", "Normalize", settings={"max_seq_length": 20, "do_lower_case": True}
-    )
+    pooling = {"embedding_dimension": 24, "pooling_mode": "mean"}
+    settings = {"max_seq_length": 20, "do_lower_case": True}
+    folder = make_folder(tmp_path / "dense", "Dense", "Normalize", pooling=pooling, settings=settings)
     add_dense(folder, "torch.nn.modules.activation.Tanh")
     loaded = halved(folder)
     save_model(loaded, tmp_path / "changed")
@@ -36,10 +36,8 @@ def test_a_sentence_transformers_folder_stays_one(tmp_path):
     batch = loaded.tokenizer(sentences, padding=True, return_tensors="pt")
     hidden = loaded.model(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
     ours = loaded.embed_from_hidden(hidden, batch["attention_mask"])
-    reference = sentence_transformers.SentenceTransformer(
-        str(tmp_path / "changed"), device="cpu", local_files_only=True
-    )
-    theirs = reference.encode(sentences, convert_to_tensor=True, show_progress_bar=False)
+    changed = sentence_transformers.SentenceTransformer(str(tmp_path / "changed"), device="cpu", local_files_only=True)
+    theirs = changed.encode(sentences, convert_to_tensor=True, show_progress_bar=False)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
     tokenizer = "tokenizer.json"
     assert (tmp_path / "changed" / tokenizer).read_bytes() == (folder / tokenizer).read_bytes()

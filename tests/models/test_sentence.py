@@ -8,6 +8,7 @@ import pytest
 import tiny_models
 import torch
 from sentence_folders import NEW, OLD, add_dense, make_folder, write_json
+from torch import nn
 
 from actsim.errors import ModelError
 from actsim.models.loading import load_model
