@@ -47,6 +47,11 @@ DEFAULT_SAMPLES = 64
 DEFAULT_SAMPLE_TOKENS = 256
 PUBLISHED_GAMMAS = (2e-5, 2e-6)
 """The paper's threshold for models of 32 layers, as it is printed and as its script has it."""
+PRUNING_SCORES = ("wanda", "magnitude", "activation")
+DEFAULT_SPARSITY = 0.5
+DEFAULT_CALIBRATION_SAMPLES = 128
+LONGEST_CALIBRATION = 2048
+"""Tokens of a calibration sample where nothing is said, at most: those of the published figures."""
 DEFAULT_FOLDS = 8
 """Groups that the samples of a domain are taken apart into for intervals."""
 
@@ -245,6 +250,35 @@ class DomainConfig:
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the canonical JSON form."""
         return digest_of(self.to_dict())
+
+
+@dataclass(frozen=True)
+class NOfM:
+    """N of every M consecutive weights of an output row are kept.
+
+    Attributes:
+        kept: N.
+        group: M.
+    """
+
+    kept: int
+    group: int
+
+    @classmethod
+    def read(cls, text: str) -> NOfM:
+        """``2:4`` as N and M; UsageError for anything else."""
+        kept, _, group = text.partition(":")
+        if not (kept.isdecimal() and group.isdecimal() and 0 < int(kept) < int(group)):
+            raise UsageError(f"--n-of-m {text}: not understood; write N:M, as 2:4, to keep N of every M weights.")
+        return cls(int(kept), int(group))
+
+    def __str__(self) -> str:
+        return f"{self.kept}:{self.group}"
+
+    @property
+    def sparsity(self) -> float:
+        """The share that goes."""
+        return 1 - self.kept / self.group
 
 
 _ABSENT = object()

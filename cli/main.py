@@ -24,6 +24,8 @@ from .info import info_command
 from .listing import list_command
 from .mteb import mteb_command
 from .options import COMMAND, CONTEXT
+from .perplexity import perplexity_command
+from .prune import prune_command
 from .report import report_command
 from .score import score_command
 from .tasks import tasks_command
@@ -139,6 +141,8 @@ COMMANDS = (
     compare_command,
     density_command,
     domains_command,
+    prune_command,
+    perplexity_command,
     tasks_command,
     score_command,
     info_command,

@@ -26,10 +26,11 @@ from .option_types import BandType, Columns, Sentence
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
 
-DATA, MODEL, SCORING, STATISTICS, CHECK, OUTPUT, DISPLAY = (
+DATA, MODEL, SCORING, PRUNING, STATISTICS, CHECK, OUTPUT, DISPLAY = (
     "Data",
     "Model",
     "Scoring",
+    "Pruning",
     "Statistics",
     "Check of the estimate",
     "Output",

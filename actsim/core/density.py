@@ -58,6 +58,11 @@ class MeanPatterns:
         """Add the samples of a trace to the open fold."""
         self._backend.abs_sum(trace, self._pattern, self._fold[id(trace.map.parameter)])
 
+    def sums(self, linear: LinearMap) -> Float[Tensor, "d_out d_in"]:
+        """Σ |P| of one map over all samples so far."""
+        key = id(linear.parameter)
+        return self._closed[key] + self._fold[key]
+
     def close_fold(self, samples: int, thresholds: Sequence[float]) -> dict[int, dict[str, Histogram]]:
         """The distribution of the open fold's means, see ``profile``; its sums then count among those of all folds."""
         found = _profile(self.maps, self._fold, samples, thresholds)

@@ -107,6 +107,7 @@ def draw_samples(
     samples: int = DEFAULT_SAMPLES,
     max_tokens: int = DEFAULT_SAMPLE_TOKENS,
     seed: int = 0,
+    option: str = "--max-tokens",
 ) -> Samples:
     """Draw samples of a domain at random, without replacement; fewer samples with one seed are the first of more.
 
@@ -121,6 +122,7 @@ def draw_samples(
         samples: how many.
         max_tokens: the most tokens of a sample, special tokens included.
         seed: of the draw.
+        option: how messages call the length.
 
     Raises:
         UsageError: fewer than one sample, or a length that the model does not take.
@@ -129,12 +131,12 @@ def draw_samples(
     """
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}.")
-    length = resolve_max_tokens(max_tokens, loaded.model, loaded.tokenizer)
+    length = resolve_max_tokens(max_tokens, loaded.model, loaded.tokenizer, option=option)
     frame = _Frame.of(loaded.tokenizer)
     room = length - len(frame.before) - len(frame.after)
     order = np.random.default_rng(seed)
     if domain.packed:
-        bodies, ids, available = _windows(domain, loaded.tokenizer, samples, room, order)
+        bodies, ids, available = _windows(domain, loaded.tokenizer, samples, room, order, option)
     else:
         bodies, ids, available = _texts(domain, loaded.tokenizer, samples, order)
     return Samples(
@@ -185,7 +187,7 @@ def _texts(
 ) -> tuple[list[Tokens], list[str], int]:
     """A text a sample: tokens, ids, and how many there are in all."""
     available = len(domain.texts)
-    _refuse_too_few(domain, samples, available, f"has {available} texts")
+    _refuse_too_few(domain, samples, available, f"has {available} texts", "a smaller --samples")
     rows = order.permutation(available)[:samples].tolist()
     bodies = _bodies(tokenizer, [domain.texts[row] for row in rows])
     for row, body in zip(rows, bodies, strict=True):
@@ -197,14 +199,15 @@ def _texts(
 
 
 def _windows(
-    domain: TextPool, tokenizer: Any, samples: int, length: int, order: np.random.Generator
+    domain: TextPool, tokenizer: Any, samples: int, length: int, order: np.random.Generator, option: str
 ) -> tuple[list[Tokens], list[str], int]:
     """Windows of running text: tokens, ids, and how many there are in all."""
     pieces = _bodies(tokenizer, [text + SEPARATOR for text in domain.texts])
     stream = np.fromiter((token for piece in pieces for token in piece), dtype=np.int64)
     ends = list(accumulate(map(len, pieces)))
     available = len(stream) // length
-    _refuse_too_few(domain, samples, available, f"has {available} of {length} tokens ({len(stream)} tokens)")
+    found = f"has {available} of {length} tokens ({len(stream)} tokens)"
+    _refuse_too_few(domain, samples, available, found, f"a smaller --samples or {option}")
     drawn = order.permutation(available)[:samples].tolist()
     bodies = [tuple(stream[number * length : (number + 1) * length].tolist()) for number in drawn]
     first, last = (
@@ -218,7 +221,6 @@ def _windows(
     return bodies, ids, available
 
 
-def _refuse_too_few(domain: TextPool, wanted: int, available: int, found: str) -> None:
+def _refuse_too_few(domain: TextPool, wanted: int, available: int, found: str, ways: str) -> None:
     if wanted > available:
-        ways = "a smaller --samples" if not domain.packed else "a smaller --samples or --max-tokens"
         raise DataError(f"{domain.name}: {wanted} samples wanted, the domain {found}; give {ways}, or more text.")

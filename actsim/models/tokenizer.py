@@ -81,11 +81,13 @@ def resolve_max_tokens(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     max_seq_length: int | None = None,
+    *,
+    option: str = "--max-tokens",
 ) -> int:
     """How many tokens a sentence may have, special tokens included.
 
     Without a request the smallest of: the sentence-transformers folder's own limit, the tokenizer's, the model's
-    positions. A request may go beyond the first two, never beyond the positions.
+    positions. A request may go beyond the first two, never beyond the positions. ``option`` is how a message calls it.
 
     Raises:
         UsageError: a request that the model has no positions for, or that leaves no room for the sentence.
@@ -99,7 +101,7 @@ def resolve_max_tokens(
     special = tokenizer.num_special_tokens_to_add()
     if not special < requested <= most:
         raise UsageError(
-            f"--max-tokens {requested}: this model takes {special + 1} to {most} tokens ({special} of them special); "
+            f"{option} {requested}: this model takes {special + 1} to {most} tokens ({special} of them special); "
             "choose within that, or leave it out."
         )
     return requested

@@ -94,6 +94,8 @@ OWN_MEANING = {
     "density": {"--gamma", "--max-tokens", "--data-dir", "--out"},
     "eval": {"--objective", "--pattern"},
     "tasks": {"-m", "--model", "--shots", "--limit", "--data-dir", "--out"},
+    "ppl": {"-m", "--model", "--data-dir"},
+    "prune": {"--gamma", "--samples", "--data-dir", "--out"},
 }
 """Options that a command takes in a way of its own: several models, objectives, patterns or thresholds, one measure,
 the length of samples, the place of corpora, the directory of a comparison."""
