@@ -37,7 +37,7 @@ from actsim.report.wording import Row, counted, layers_label
 LAYERS_FIGURE, GAMMA_FIGURE = "layers", "gamma"
 """Names of the figures that the report shows."""
 
-VERDICTS = {"holds": "holds", "opposite": "is the other way round", "open": "cannot be told", None: "has no interval"}
+VERDICTS = {"holds": "holds", "opposite": "is the other way round", "open": "is open", None: "has no interval"}
 
 
 def density_markdown(summary: Row, manifest: Row, files: Mapping[str, str]) -> str:

@@ -155,6 +155,9 @@ def new_manifest(config: dict[str, Any], layout: Layout, record: dict[str, Any])
 def refuse_other_run(directory: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raise ResumeError, with what differs, when ``old`` is the manifest of another run than ``new``."""
     ways_out = "Start over with --fresh, or give another --out."
+    of_old, of_new = (manifest["config"].get("study", "eval") for manifest in (old, new))
+    if of_old != of_new:
+        raise ResumeError(f"{directory} holds a run of actsim {of_old}, this is one of actsim {of_new}. {ways_out}")
     if old["digest"] != new["digest"]:
         lines = differences(old["config"], new["config"])
         shown = "; ".join(lines[:_SHOWN_DIFFERENCES])

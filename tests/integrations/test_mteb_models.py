@@ -223,3 +223,17 @@ def test_the_command_line_registers_the_models_that_it_is_given(mteb, folder, mo
 def test_settings_that_cannot_be_read_are_refused(mteb, arguments, settings, message):
     with pytest.raises(UsageError, match=message):
         integration.run_command_line(arguments, settings)
+
+
+def test_a_task_that_mteb_does_not_know_is_one_line_that_names_ours(mteb, folder):
+    with pytest.raises(UsageError, match=r"mteb: .*NoSuchTask.*tasks of actsim: ActSimSTSB, ActSimSICKR"):
+        integration.run_command_line(["run", "-m", f"actsim/{folder}", "-t", "NoSuchTask"])
+
+
+def test_a_model_that_needs_the_hub_is_one_line_that_says_what_does_not(mteb, monkeypatch):
+    def unreachable():
+        raise OSError("We couldn't connect to the hub.")
+
+    monkeypatch.setattr("mteb.cli.main", unreachable)
+    with pytest.raises(ModelError, match=r"couldn't connect to the hub\. Without the hub, actsim/<base model>"):
+        integration.run_command_line(["run", "-m", "someone/model", "-t", "ActSimSTSB"])

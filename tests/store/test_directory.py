@@ -24,6 +24,7 @@ from store_runs import (
 
 from actsim.errors import ResumeError, UsageError
 from actsim.store import open_run
+from actsim.store.manifest import refuse_other_run
 
 
 def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
@@ -185,3 +186,8 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     with refused(ResumeError, "cannot write", "Permission denied") as caught:
         open_store(tmp_path / "run")
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_of_another_command_is_called_by_its_name():
+    with refused(ResumeError, "holds a run of actsim eval, this is one of actsim density"):
+        refuse_other_run(Path("run"), {"config": {}}, {"config": {"study": "density"}})

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actsim.errors import UsageError
+from actsim.errors import ModelError, UsageError
 from actsim.integrations.mteb.model_meta import ORGANISATION, base_of, described
-from actsim.integrations.mteb.registration import register
+from actsim.integrations.mteb.registration import TASKS, register
 
 PREFIX = f"{ORGANISATION}/"
 VALUES_IN_JSON = ("dim", "top_fraction", "seed", "max_tokens", "batch_tokens", "trust_remote_code")
@@ -23,8 +23,8 @@ def run_command_line(arguments: Sequence[str], settings: Sequence[str] = ()) -> 
         settings: ``name=value`` each, those of these models.
 
     Raises:
-        UsageError: settings without such a model, or that cannot be read.
-        ModelError: a base model that cannot be found.
+        UsageError: settings without such a model, or that cannot be read; a name that mteb does not know.
+        ModelError: a model that cannot be found.
     """
     given = read_settings(settings)
     metas = {word: described(base_of(word), **given) for word in map(_model_in, arguments) if word}
@@ -40,6 +40,12 @@ def run_command_line(arguments: Sequence[str], settings: Sequence[str] = ()) -> 
     before, sys.argv = sys.argv, ["actsim mteb", *named]
     try:
         main()
+    except KeyError as error:  # how mteb says that it does not know a name
+        raise UsageError(f"mteb: {error.args[0]} The tasks of actsim: {', '.join(_task_names())}.") from error
+    except OSError as error:  # how transformers says that it cannot find a model
+        raise ModelError(
+            f"mteb: {error} Without the hub, {PREFIX}<base model> is read from a folder, the cache or the bundled copy."
+        ) from error
     finally:
         sys.argv = before
 
@@ -60,6 +66,10 @@ def read_settings(settings: Sequence[str]) -> Mapping[str, Any]:
         except json.JSONDecodeError:
             raise UsageError(f"--set {setting}: {value!r} is no number; null stands for no limit.") from None
     return found
+
+
+def _task_names() -> list[str]:
+    return [task.metadata.name for task in TASKS]
 
 
 def _model_in(argument: str) -> str | None:
