@@ -97,7 +97,7 @@ def test_markdown_states_the_finding_in_words_with_its_interval():
     assert "![" in text and "- [density.csv](d.csv)" in text
     turned = markdown(summed_up({"tales": [0.2, 0.2, 0.4, 0.4]}))
     assert "denser **is the other way round**" in turned
-    assert "denser **cannot be told**" in markdown(summed_up({"tales": [0.3] * 4}))
+    assert "denser **is open**" in markdown(summed_up({"tales": [0.3] * 4}))
     assert "denser **has no interval**" in markdown(summed_up(folds=0))
     assert "single layer" in markdown(summed_up({"tales": [0.3]}))
 
