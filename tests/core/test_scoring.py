@@ -271,15 +271,14 @@ def test_a_tiled_sketch_is_the_folded_reference_pattern(d_out, d_in, rows, patte
 @settings(max_examples=40)
 def test_activated_parameters_are_the_reference_patterns_largest(d_out, d_in, rows, budget, fraction, same):
     trace = tiny_traces.make_trace(tiny_traces.make_map(d_out, d_in), rows, same=same)
-    with mock.patch.object(tiled, "TILE_BYTES", budget):
-        (sets,) = tiled.top_sets([trace], Pattern(), fraction)
-        sentence, index, value = tiled.activated(trace, Pattern(), sets)
     k = top_count(fraction, d_out * d_in)
-    assert sentence.tolist() == [i for i in range(len(rows)) for _ in range(k)]
-    for i in range(len(rows)):
-        whole = reference.pattern_of(trace, i, Pattern()).flatten()
-        own = index[sentence == i]
-        torch.testing.assert_close(value[sentence == i], whole[own], rtol=1e-10, atol=0)
-        torch.testing.assert_close(value[sentence == i].sort().values, whole.sort().values[-k:], rtol=1e-10, atol=0)
-    for got, want in zip((sentence, index, value), reference.activated(trace, Pattern(), sets), strict=True):
-        torch.testing.assert_close(got, want)
+    for module in (tiled, reference):
+        with mock.patch.object(tiled, "TILE_BYTES", budget):
+            (sets,) = module.top_sets([trace], Pattern(), fraction)
+            sentence, index, value = module.activated(trace, Pattern(), sets)
+        assert sentence.tolist() == [i for i in range(len(rows)) for _ in range(k)]
+        for i in range(len(rows)):
+            whole = reference.pattern_of(trace, i, Pattern()).flatten()
+            own = value[sentence == i]
+            torch.testing.assert_close(own, whole[index[sentence == i]], rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(own.sort().values, whole.sort().values[-k:], rtol=1e-10, atol=1e-12)
