@@ -189,14 +189,14 @@ def _accumulate(
     missing = missing_parts(store)
     if not missing:
         return
-    plan = plan_passes(job, missing, memory if memory is not None else _memory_for_accumulators(job))
+    plan = plan_passes(job, missing, memory if memory is not None else memory_for_accumulators(job))
     runner = Runner(job)
     if announce is not None:
         announce(_outlook(runner, plan))
     run_passes(runner, plan, store, progress=pair_counter(progress, 0, plan.samples(job)))
 
 
-def _memory_for_accumulators(job: Job) -> int:
+def memory_for_accumulators(job: Job) -> int:
     """Half of what is free, but never less than the largest layer needs: nothing works with less."""
     largest = max(accumulator_bytes(job, [layer]) for layer in job.maps)
     return max(share_of_free_memory(job), largest)

@@ -10,11 +10,11 @@ from actsim.config import Scoring
 from actsim.core.density import whole
 from actsim.core.sparsity import Floats
 from actsim.errors import UsageError
-from actsim.models.devices import free_memory
 from actsim.models.loading import LoadedModel
 from actsim.models.sampling import Samples
 from actsim.pipelines import density
 from actsim.store.densities import ALL_SAMPLES, Densities, open_density
+from actsim.studies.density import memory_for_accumulators
 from actsim.studies.evaluate import Progress, pair_counter
 
 
@@ -30,7 +30,7 @@ def counted_shares(
     layers = sorted(job.maps)
     runner = density.Runner(job)
     shares: dict[int, float] = {}
-    groups = density.layer_groups(job, layers, _memory(job))
+    groups = density.layer_groups(job, layers, memory_for_accumulators(job))
     tell = pair_counter(progress, 0, len(groups) * len(samples))
     for group in groups:
         found = runner.profile(0, group, tell)[ALL_SAMPLES]
@@ -38,12 +38,6 @@ def counted_shares(
             histogram = whole(found[layer])
             shares[layer] = histogram.counts_over()[gamma] / histogram.n
     return np.array([shares[layer] for layer in layers])
-
-
-def _memory(job: density.Job) -> int:
-    """Bytes for accumulators: half of what is free, but never less than the largest layer needs."""
-    free = sum(free_memory(device) for device in job.loaded.devices)
-    return max(free // 2, *(density.accumulator_bytes(job, [layer]) for layer in job.maps))
 
 
 def shares_of_run(directory: Path, loaded: LoadedModel, domain: str | None, gamma: float) -> tuple[Floats, str]:

@@ -125,4 +125,4 @@ def test_without_a_word_accumulators_take_a_share_of_what_is_free_but_never_less
     layer = study.accumulator_bytes(job, [1])
     for free, want in ((10 * layer, 5 * layer), (layer, layer)):
         monkeypatch.setattr(over_samples, "free_memory", lambda device, free=free: free)
-        assert study._memory_for_accumulators(job) == want
+        assert study.memory_for_accumulators(job) == want
