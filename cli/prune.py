@@ -9,7 +9,7 @@ import click
 
 from actsim.config import DEFAULT_CALIBRATION_SAMPLES, DEFAULT_SPARSITY, PRUNING_SCORES, NOfM
 from actsim.errors import UsageError
-from actsim.studies.recipe import DEFAULT_ALLOCATION, SETTINGS, Recipe
+from actsim.studies.recipe import DEFAULT_ALLOCATION, EXPORTS, SETTINGS, Recipe
 
 from . import domain_options
 from . import options as shared
@@ -123,6 +123,13 @@ out = shared.option(
 masks_only = shared.option(
     "--masks-only", section=shared.OUTPUT, is_flag=True, help="Write which weights are kept, not the model."
 )
+export = shared.option(
+    "--export",
+    section=shared.OUTPUT,
+    metavar="NAME",
+    help=f"Also write recipe.yaml, by which {', '.join(EXPORTS)} prunes the dense model as the plan says; with "
+    "--score wanda, causal models.",
+)
 
 
 @click.command(
@@ -150,6 +157,7 @@ masks_only = shared.option(
 @shared.batch_tokens
 @out
 @masks_only
+@export
 @shared.display_options
 @click.pass_context
 def prune_command(ctx: click.Context, **options: Any) -> None:
@@ -204,6 +212,9 @@ def _request(screen: Screen, recipe: Recipe, options: Options) -> Request:
         check_out(Path(options["out"]))
     if options["objective"] is not None:
         check_objective(options)
+    if options["export"] is not None:
+        recipe.check_export(options["export"])
+    from actsim.studies.exports import check_exportable
     from actsim.studies.pruning import request_pruning
 
     drawn = _calibration(options)
@@ -213,6 +224,8 @@ def _request(screen: Screen, recipe: Recipe, options: Options) -> Request:
             domain = drawn.load()
         screen.say(f"calibration: {domain_options.described(domain)}")
     loaded = load(screen, options["model"], {**options, "max_tokens": None})
+    if options["export"] is not None:
+        check_exportable(loaded)
     return request_pruning(loaded, recipe, drawn, domain)
 
 
@@ -243,5 +256,7 @@ def _run(
         blocks = prune(request, allocation, progress)
     plan = plan_document(request, profile, allocation, blocks)
     with screen.working(f"writing {directory}"):
-        names = write_pruned(request, plan, directory, masks_only=options["masks_only"], command=command)
+        names = write_pruned(
+            request, plan, directory, masks_only=options["masks_only"], export=options["export"], command=command
+        )
     return plan, names

@@ -15,6 +15,7 @@ from actsim.models.saving import save_masks, save_model, source_folder
 from actsim.store.files import TEMPORARY_PREFIX, list_directory, sync_directory, write_atomic
 from actsim.store.manifest import timestamp, to_json
 from actsim.store.plans import PLAN_NAME
+from actsim.studies.exports import EXPORT_NAME, llm_compressor_recipe
 from actsim.studies.pruning import Request
 from actsim.studies.record import circumstances
 
@@ -45,9 +46,11 @@ def write_pruned(
     out: Path,
     *,
     masks_only: bool = False,
+    export: str | None = None,
     command: Sequence[str] | None = None,
 ) -> list[str]:
-    """Write the pruned model, or its masks alone, with plan and record beside it.
+    """Write the pruned model, or its masks alone, with plan and record beside it; for ``export`` also the recipe by
+    which that program prunes the dense model, see ``check_exportable``.
 
     All of it is made in a directory beside ``out`` and moved there when it is complete.
 
@@ -65,6 +68,8 @@ def write_pruned(
         working.mkdir(parents=True)
         (save_masks if masks_only else save_model)(request.loaded, working)
         write_atomic(working / PLAN_NAME, to_json(plan))
+        if export is not None:
+            write_atomic(working / EXPORT_NAME, llm_compressor_recipe(request.loaded, plan).encode())
         write_atomic(working / RECORD_NAME, to_json(_record(request, plan, masks_only, command)))
         working.replace(out)
         sync_directory(out.absolute().parent)

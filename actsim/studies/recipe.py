@@ -30,6 +30,9 @@ DEFAULT_ALLOCATION = next(iter(SETTINGS))
 SPELLINGS = {"outlier_factor": "--outlier-factor", "width": "--lambda"}
 """Settings whose option is not called as they are."""
 
+EXPORTS = ("llm-compressor",)
+"""Programs that can be given a plan, see ``studies.exports``."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -90,6 +93,16 @@ class Recipe:
             raise UsageError(
                 f"--n-of-m {self.n_of_m} is a sparsity of {self.n_of_m.sparsity:g}, not {self.sparsity:g}; leave "
                 "--sparsity out."
+            )
+
+    def check_export(self, export: str) -> None:
+        """Raise UsageError for a program that is not in EXPORTS, or a score that it does not have."""
+        if export not in EXPORTS:
+            raise unknown_name("export", export, EXPORTS)
+        if self.score != "wanda":
+            raise UsageError(
+                f"--export {export} writes a recipe of Wanda; the score {self.score} within rows does not exist there. "
+                "Use --score wanda, or leave --export out."
             )
 
     @property

@@ -40,6 +40,13 @@ def test_every_allocation_keeps_the_target(invoke, llama, notes, allocation):
     assert 0.45 < plan["achieved"] <= 0.5
 
 
+def test_a_recipe_lies_beside_the_model(invoke, llama, notes, own_directory):
+    result = invoke("prune", "-m", llama, *notes, "--export", "llm-compressor", "--out", "pruned")
+    assert result.exit_code == 0, result.stderr
+    assert {"recipe.yaml", "model.safetensors", "plan.json"} <= {p.name for p in (own_directory / "pruned").iterdir()}
+    assert "recipe.yaml" in result.stdout
+
+
 def test_magnitude_needs_no_texts(invoke, llama, own_directory):
     result = invoke("prune", "-m", llama, "--score", "magnitude", "--n-of-m", "2:4", "-q")
     assert result.exit_code == 0, result.stderr
@@ -72,6 +79,9 @@ def test_the_perplexity_is_printed_with_its_context(invoke, llama, notes):
         (["--calibration", "notes=notes.txt", "--samples", "900"], 1, "900 samples wanted"),
         (["--calibration", "notes=notes.txt", "--seq-len", "900"], 2, "--seq-len 900: this model takes"),
         (["--score", "magnitude", "--out", "."], 2, "is not empty"),
+        (["--export", "llm-compresor"], 2, "Did you mean 'llm-compressor'"),
+        (["--export", "llm-compressor", "--score", "magnitude"], 2, "a recipe of Wanda"),
+        (["--export", "llm-compressor", "--family", "encoder", "--calibration", "notes=notes.txt"], 1, "causal"),
     ],
 )
 def test_wrong_input_is_one_line(invoke, llama, notes, words, status, says):
