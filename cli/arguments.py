@@ -33,14 +33,14 @@ _LOADING = (
 _SCORING = ("objective", "template", "pattern", "measures", "gamma", "top_fraction", "batch_tokens")
 
 
-def load(screen: Screen, name: str, options: Options) -> LoadedModel:
-    """The model, loaded as the options say, and a remark on which copy of it that is."""
-    loaded = load_silently(screen, name, options)
+def load(screen: Screen, name: str, options: Options, **more: Any) -> LoadedModel:
+    """The model, loaded as the options and ``more`` say, and a remark on which copy of it that is."""
+    loaded = load_silently(screen, name, options, **more)
     screen.say(f"{loaded.source['note']}; {loaded.family}, {loaded.dtype} on {', '.join(loaded.devices)}")
     return loaded
 
 
-def load_silently(screen: Screen, name: str, options: Options) -> LoadedModel:
+def load_silently(screen: Screen, name: str, options: Options, **more: Any) -> LoadedModel:
     """The model, for a command whose result says which copy of it that is."""
     with screen.working(f"loading {name}"):
         import torch
@@ -49,7 +49,7 @@ def load_silently(screen: Screen, name: str, options: Options) -> LoadedModel:
 
         if options["threads"] is not None:
             torch.set_num_threads(options["threads"])
-        return load_model(name, **{key: options[key] for key in _LOADING})
+        return load_model(name, **{key: options[key] for key in _LOADING}, **more)
 
 
 def scoring_changes(options: Options) -> dict[str, Any]:

@@ -30,6 +30,13 @@ Examples:
 CALIBRATING = ("--calibration", "--samples", "--seq-len", "--seed", "--data-dir", "--batch-tokens")
 """Options that act where the calibration samples matter only."""
 
+one_block_at_a_time = shared.option(
+    "--one-block-at-a-time",
+    section=shared.MODEL,
+    is_flag=True,
+    help="Leave the model in main memory, and move block after block to the accelerator; where that has too little "
+    "memory, this happens by itself.",
+)
 score = shared.option(
     "--score",
     section=shared.PRUNING,
@@ -142,6 +149,7 @@ export = shared.option(
 @domain_options.data_dir
 @shared.model
 @domain_options.loading
+@one_block_at_a_time
 @score
 @sparsity
 @n_of_m
@@ -217,16 +225,33 @@ def _request(screen: Screen, recipe: Recipe, options: Options) -> Request:
     from actsim.studies.exports import check_exportable
     from actsim.studies.pruning import request_pruning
 
+    one_block = _one_block(recipe, options)
     drawn = _calibration(options)
     domain = None
     if recipe.needs_calibration:
         with screen.working("reading the calibration texts"):
             domain = drawn.load()
         screen.say(f"calibration: {domain_options.described(domain)}")
-    loaded = load(screen, options["model"], {**options, "max_tokens": None})
+    loaded = load(screen, options["model"], {**options, "max_tokens": None}, one_block_at_a_time=one_block)
     if options["export"] is not None:
         check_exportable(loaded)
     return request_pruning(loaded, recipe, drawn, domain)
+
+
+def _one_block(recipe: Recipe, options: Options) -> bool | None:
+    """Whether blocks go to the device one at a time; None to let its memory decide.
+
+    Raises:
+        UsageError: patterns, whose backward pass goes through the whole model.
+    """
+    if not recipe.uses_patterns:
+        return options["one_block_at_a_time"] or None
+    if options["one_block_at_a_time"]:
+        raise UsageError(
+            "--one-block-at-a-time: the mean activation needs the gradients of the whole model at once; use another "
+            "--score, and another --allocation or counts from a run (--profile)."
+        )
+    return False
 
 
 def _calibration(options: Options) -> Calibration:

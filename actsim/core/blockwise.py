@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from actsim.core.batch import Batch
 from actsim.errors import ModelError
@@ -33,8 +34,10 @@ class Call:
     kwargs: Mapping[str, Any]
 
     def run(self, block: nn.Module, hidden: Tensor) -> Tensor:
-        """The block's hidden states after this call."""
-        return _states(block(hidden, *self.args, **self.kwargs))
+        """The block's hidden states after this call, made where the block lies, on the device of ``hidden``."""
+        place = next(block.parameters()).device
+        args, kwargs = tree_map_only(Tensor, lambda own: own.to(place), (self.args, dict(self.kwargs)))
+        return _states(block(hidden.to(place), *args, **kwargs)).to(hidden.device)
 
 
 @dataclass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -74,6 +76,22 @@ def move(model: nn.Module, device: torch.device) -> None:
             f"{wide} is float64, which {device.type} does not have; pass --dtype float32, or --device cpu."
         )
     nn.Module.to(model, device)
+
+
+@contextmanager
+def lent(module: nn.Module, device: str) -> Iterator[None]:
+    """While open, a module of the CPU lies on ``device``; with the empty name it stays where it is.
+
+    Its parameters are replaced, not copied: there is one copy at any time.
+    """
+    if not device:
+        yield
+        return
+    nn.Module.to(module, torch.device(device))
+    try:
+        yield
+    finally:
+        nn.Module.to(module, torch.device("cpu"))
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from actsim.models.checkpoint import (
     load_weights,
     quiet_transformers,
 )
-from actsim.models.devices import dtype_name, move, resolve_device, resolve_dtype
+from actsim.models.devices import dtype_name, resolve_device, resolve_dtype
 from actsim.models.folder import weights_sha256
 from actsim.models.layers import Exclusion, linear_maps
 from actsim.models.locate import DEFAULT_MODEL, locate
@@ -37,6 +37,7 @@ from actsim.models.placement import (
     input_device,
     refuse_offloaded,
     refuse_split_blocks,
+    settle,
 )
 from actsim.models.pooling import Hidden, Mask, Pooling
 from actsim.models.probe import probe_rows
@@ -71,6 +72,7 @@ class LoadedModel:
         source: where it came from: kind, name, revision, folder, note, sha256 of the weights.
         notes: one line each, what a reader of the results must know.
         device_map: module name -> device of a model that is spread over several, else empty.
+        block_device: where blocks go one at a time while they are pruned, the model lying on the CPU; else empty.
         control: where this is no model but its control, which one; see ``actsim.models.controls``.
     """
 
@@ -90,6 +92,7 @@ class LoadedModel:
     source: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     device_map: dict[str, str] = field(default_factory=dict)
+    block_device: str = ""
     control: Control | None = None
 
     @property
@@ -159,6 +162,7 @@ def load_model(
     family: str | None = None,
     max_tokens: int | None = None,
     device_map: DeviceMap | None = None,
+    one_block_at_a_time: bool | None = False,
 ) -> LoadedModel:
     """Find, load and check a model.
 
@@ -172,6 +176,7 @@ def load_model(
         family: ``causal`` or ``encoder``; default by the model's configuration.
         max_tokens: cut sentences here; default the model's limit.
         device_map: spread a model that is larger than one device: ``auto``, ``sequential``, or module name -> device.
+        one_block_at_a_time: leave the model on the CPU, for what prunes it; None to decide by memory, see ``settle``.
 
     Raises:
         UsageError: a name, device, type, family or length that is impossible.
@@ -179,7 +184,7 @@ def load_model(
         MissingExtraError: an adapter, and peft is not installed; a device map, and accelerate is not.
     """
     if device_map is not None:
-        check_device_map(device_map, device)
+        check_device_map(device_map, device, one_block_at_a_time=bool(one_block_at_a_time))
     place = resolve_device(device)
     wanted_dtype = resolve_dtype(dtype, place)
     if family is not None and family not in FAMILIES:
@@ -202,9 +207,9 @@ def load_model(
     sha256 = weights_sha256(_weight_files(files, sentence))
     record = {**asdict(source), "folder": str(source.folder), "sha256": sha256}
     notes = [*([family_note] if family_note else []), *_sentence_notes(sentence, resolved)]
-    if device_map is None:
-        move(model, place)
-    return _assemble(model, tokenizer, resolved, sentence, max_tokens, record, notes)
+    block_device, more = ("", []) if device_map is not None else settle(model, place, one_block_at_a_time)
+    loaded = _assemble(model, tokenizer, resolved, sentence, max_tokens, record, [*notes, *more])
+    return replace(loaded, block_device=block_device)
 
 
 def weights_identity(

@@ -15,28 +15,68 @@ from transformers import PreTrainedModel
 
 from actsim.core.linears import LinearMap
 from actsim.errors import MissingExtraError, ModelError, UsageError
+from actsim.models.devices import free_memory, move
 from actsim.registry import unknown_name
 
 DEVICE_MAPS = ("auto", "sequential")
 """Layouts by name: ``auto`` shares the layers out evenly, ``sequential`` fills one device after the other."""
 
+BESIDE_WEIGHTS = 4 * 2**30
+"""Bytes that pruning a whole model on an accelerator may take there beside its weights: the hidden states of all
+calibration samples (2 GiB for 128 samples of 2048 tokens, 4096 wide, in 16 bits) and the scores of a map in float32."""
+
 DeviceMap = str | Mapping[str, str | int | torch.device]
 """The name of a layout, or module name -> device."""
 
 
-def check_device_map(device_map: DeviceMap, device: str) -> None:
+def check_device_map(device_map: DeviceMap, device: str, *, one_block_at_a_time: bool = False) -> None:
     """Raise where a layout cannot be asked for.
 
     Raises:
-        UsageError: an unknown layout, or a device beside it.
+        UsageError: an unknown layout, or a device or blocks one at a time beside it.
         MissingExtraError: accelerate is not installed.
     """
     if isinstance(device_map, str) and device_map not in DEVICE_MAPS:
         raise unknown_name("device map", device_map, DEVICE_MAPS)
     if device != "auto":
         raise UsageError(f"--device {device} and --device-map exclude each other; give one of them.")
+    if one_block_at_a_time:
+        raise UsageError("--one-block-at-a-time and --device-map exclude each other; give one of them.")
     if importlib.util.find_spec("accelerate") is None:
         raise MissingExtraError("accelerate", "accelerate", "a model spread over several devices (--device-map)")
+
+
+def settle(model: nn.Module, place: torch.device, one_block_at_a_time: bool | None) -> tuple[str, list[str]]:
+    """Move a model to its device, or leave it on the CPU for its blocks to go there one at a time.
+
+    Args:
+        model: on the CPU.
+        place: the device that was asked for.
+        one_block_at_a_time: None for where the device has less room than the weights and BESIDE_WEIGHTS.
+
+    Returns:
+        The device to which blocks go, empty where the whole model went; and what a reader must know of that.
+
+    Raises:
+        UsageError: one at a time on a CPU.
+        ModelError: see ``move``.
+    """
+    if one_block_at_a_time and place.type == "cpu":
+        raise UsageError("--one-block-at-a-time needs an accelerator, and the device is cpu; leave it out.")
+    why = "on request" if one_block_at_a_time else ""
+    if one_block_at_a_time is None and place.type != "cpu":
+        why = _why_one_block(model, place)
+    if why:
+        return str(place), [f"the model lies on the CPU and its blocks go to {place} one at a time: {why}"]
+    move(model, place)
+    return "", []
+
+
+def _why_one_block(model: nn.Module, place: torch.device) -> str:
+    """What is short on a device; empty where nothing is."""
+    needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) + BESIDE_WEIGHTS
+    free = free_memory(str(place))
+    return "" if needed <= free else f"{free / 2**30:.1f} GiB are free there, {needed / 2**30:.1f} GiB wanted"
 
 
 def refuse_offloaded(model: nn.Module) -> None:

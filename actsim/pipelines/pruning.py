@@ -22,7 +22,7 @@ from actsim.core.passes import consume
 from actsim.core.scoring import Pattern, default_backend
 from actsim.core.sparsity import Floats
 from actsim.errors import ModelError
-from actsim.models.devices import free_memory
+from actsim.models.devices import free_memory, lent
 
 if TYPE_CHECKING:
     from actsim.models.loading import LoadedModel
@@ -73,9 +73,10 @@ def wanda_profile(
     states = _calibration_states(loaded, samples, batch_tokens)
     found = []
     for block, maps in enumerate(_maps(loaded)):
-        with wanda.squared_input_norms(_uses(loaded, block)) as norms:
-            states.advance(block)
-        found.append(measure(maps, norms))
+        with lent(loaded.blocks[block], loaded.block_device):
+            with wanda.squared_input_norms(_uses(loaded, block)) as norms:
+                states.advance(block)
+            found.append(measure(maps, norms))
         report(block + 1, loaded.n_layers)
     return np.array(found)
 
@@ -152,11 +153,12 @@ def prune_by_inputs(
     report(0, loaded.n_layers)
     states = _calibration_states(loaded, samples, batch_tokens)
     for block, maps in enumerate(_maps(loaded)):
-        with wanda.squared_input_norms(_uses(loaded, block)) as norms:
-            states.observe(block)
-        for linear in maps:
-            cut.apply(linear, wanda.scores(linear, norms[id(linear.parameter)]))
-        states.advance(block)
+        with lent(loaded.blocks[block], loaded.block_device):
+            with wanda.squared_input_norms(_uses(loaded, block)) as norms:
+                states.observe(block)
+            for linear in maps:
+                cut.apply(linear, wanda.scores(linear, norms[id(linear.parameter)]))
+            states.advance(block)
         report(block + 1, loaded.n_layers)
     return pruned_blocks(loaded)
 
@@ -168,9 +170,10 @@ def prune_by_scores(loaded: LoadedModel, scores: Callable[[LinearMap], Tensor], 
         UsageError: see ``Cut.check``.
     """
     cut.check(loaded.maps)
-    for maps in _maps(loaded):
-        for linear in maps:
-            cut.apply(linear, scores(linear))
+    for block, maps in enumerate(_maps(loaded)):
+        with lent(loaded.blocks[block], loaded.block_device):
+            for linear in maps:
+                cut.apply(linear, scores(linear))
     return pruned_blocks(loaded)
 
 

@@ -31,6 +31,7 @@ def circumstances(loaded: LoadedModel, command: Sequence[str] | None) -> dict[st
         "model_source": {key: value for key, value in loaded.source.items() if key != "folder"},
         "device": loaded.device,
         "device_map": loaded.device_map,
+        **({"block_device": loaded.block_device} if loaded.block_device else {}),
         "threads": torch.get_num_threads(),
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version(), **versions},

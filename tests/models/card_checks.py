@@ -6,32 +6,39 @@ Run by test_placement.py in a process of its own, which gets a made-up device, s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import accelerate
 import fake_cards
+import numpy as np
 import pytest
 import tiny_models
 import tiny_pairs
+import tiny_samples
 import torch
 from accelerate.hooks import remove_hook_from_module
 from torch import nn
 from transformers import PreTrainedModel
 
 from actsim.config import Scoring
-from actsim.core import precision
+from actsim.core import precision, wanda
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import run_pass
 from actsim.core.trace import Trace
 from actsim.errors import ModelError, UsageError
+from actsim.models import placement
 from actsim.models.devices import move, resolve_dtype
 from actsim.models.layers import find_blocks
 from actsim.models.loading import LoadedModel, wrap_model
 from actsim.models.tokenise import sentence_batch
+from actsim.pipelines.pruning import Cut, PrunedBlock, prune_by_inputs, prune_by_scores, wanda_profile
 from actsim.pipelines.similarity import fingerprint
 from actsim.pipelines.sts import prepare, score_batch
 from actsim.studies.evaluate import Statistics, evaluate
 
 fake_cards.register()
+
+SAMPLES = tiny_samples.samples_of("tales", [tuple(range(first, first + 10)) for first in range(5, 35, 5)])
 
 CARD, CPU = fake_cards.NAME, "cpu"
 LAYOUTS = {
@@ -188,6 +195,57 @@ def test_offloaded_weights_are_refused():
     accelerate.dispatch_model(model, {**devices, "model.layers": CPU})
     with pytest.raises(ModelError, match=r"are offloaded, first model\.layers\.0.*--device cpu"):
         wrapped(model, "mistral")
+
+
+def prune(loaded: LoadedModel, score: str) -> tuple[PrunedBlock, ...]:
+    cut = Cut(np.array([0.3, 0.5, 0.62]), None)
+    if score == "magnitude":
+        return prune_by_scores(loaded, wanda.magnitudes, cut)
+    return prune_by_inputs(loaded, SAMPLES, cut, batch_tokens=20)
+
+
+@pytest.mark.parametrize("score", ["wanda", "magnitude"])
+@pytest.mark.parametrize("name", ["mistral", "gpt2", "opt", "bert"])
+def test_blocks_that_go_to_the_card_are_pruned_alike_and_come_back(name, score):
+    whole = wrapped(untied(name), name)
+    loaded = replace(wrapped(untied(name), name), block_device=CARD)
+    assert prune(loaded, score) == prune(whole, score)
+    for found, wanted in zip(loaded.model.parameters(), whole.model.parameters(), strict=True):
+        assert found.device.type == CPU
+        assert torch.equal(found, wanted)
+
+
+def test_one_block_at_a_time_is_on_the_card_also_for_a_profile():
+    loaded = replace(wrapped(untied("mistral"), "mistral"), block_device=CARD)
+    seen: list[tuple[str, int]] = []
+
+    def note(block: nn.Module, *_args: object) -> None:
+        places = [str(next(own.parameters()).device) for own in loaded.blocks]
+        seen.append((str(next(block.parameters()).device), places.count(CARD)))
+
+    for block in loaded.blocks:
+        block.register_forward_pre_hook(note)
+    profile = wanda_profile(loaded, SAMPLES, wanda.median_score, batch_tokens=20)
+    prune(loaded, "wanda")
+    batches, blocks = 3, 3
+    assert seen.count((CARD, 1)) == 3 * blocks * batches
+    assert set(seen) == {(CARD, 1), (CPU, 0)}
+    whole = wanda_profile(wrapped(untied("mistral"), "mistral"), SAMPLES, wanda.median_score, batch_tokens=20)
+    assert profile == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "free", "found"),
+    [(None, 2**40, ""), (None, 2**30, CARD), (True, 2**40, CARD), (False, 2**30, "")],
+)
+def test_memory_decides_where_nothing_is_said(monkeypatch, wanted, free, found):
+    monkeypatch.setattr(placement, "free_memory", lambda _device: free)
+    moved: list[object] = []
+    monkeypatch.setattr(placement, "move", lambda _model, place: moved.append(place))
+    device, notes = placement.settle(untied("mistral"), torch.device(CARD), wanted)
+    assert device == found
+    assert moved == ([] if found else [torch.device(CARD)])
+    assert ["1.0 GiB are free there" in note for note in notes] == ([wanted is None] if found else [])
 
 
 @pytest.fixture
