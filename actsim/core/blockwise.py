@@ -42,12 +42,21 @@ class Call:
 
 @dataclass
 class _Seen:
-    """What a forward pass shows of its blocks: their calls in order, each with its input and output."""
+    """What a forward pass shows of its blocks, without keeping what flows between them.
+
+    Attributes:
+        order: the blocks, by position, as they are called.
+        calls: of each of these.
+        first: the input of the first call.
+        last: the output of the latest call.
+        strange: blocks whose input is not the output of the call before.
+    """
 
     order: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    inputs: list[Tensor] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
+    first: Tensor | None = None
+    last: Tensor | None = None
+    strange: list[int] = field(default_factory=list)
 
 
 class BlockStates:
@@ -100,7 +109,8 @@ def block_states(model: Any, blocks: Sequence[nn.Module], batches: Sequence[Batc
     calls: list[list[Call]] = [[] for _ in blocks]
     for block, call in zip(seen.order, seen.calls, strict=True):
         calls[block].append(call)
-    hidden = [seen.inputs[0]]
+    assert seen.first is not None
+    hidden = [seen.first]
     for batch in batches[1:]:
         states, call = _in_front(base, blocks[0], batch)
         if not _same(call, calls[0][0]):
@@ -136,11 +146,14 @@ def _watched(base: nn.Module, blocks: Sequence[nn.Module], batch: Batch) -> _See
     def before(block: int, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         hidden, call = _split(args, kwargs)
         seen.order.append(block)
-        seen.inputs.append(hidden)
         seen.calls.append(call)
+        if seen.last is None:
+            seen.first = hidden
+        elif not _same(seen.last, hidden):
+            seen.strange.append(block)
 
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        seen.outputs.append(_states(output))
+        seen.last = _states(output)
 
     handles = []
     try:
@@ -160,12 +173,11 @@ def _check_chain(model: nn.Module, blocks: Sequence[nn.Module], seen: _Seen) -> 
     if seen.order != sorted(seen.order) or set(seen.order) != set(range(len(blocks))):
         called = ", ".join(str(block + 1) for block in seen.order)
         raise ModelError(f"{name}: its blocks are called in the order {called}; one after the other is needed.")
-    for place, (output, following) in enumerate(zip(seen.outputs[:-1], seen.inputs[1:], strict=True)):
-        if not _same(output, following):
-            raise ModelError(
-                f"{name}: what block {seen.order[place + 1] + 1} is given is not what the block before it gave; such a "
-                "model cannot be run block by block."
-            )
+    if seen.strange:
+        raise ModelError(
+            f"{name}: what block {seen.strange[0] + 1} is given is not what the block before it gave; such a model "
+            "cannot be run block by block."
+        )
 
 
 def _split(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Call]:
