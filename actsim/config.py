@@ -22,6 +22,8 @@ SET_MEASURES = ("jaccard", "overlap")
 CONTROLS = ("random-weights", "shuffled-tokens")
 """What a model is set against: its architecture with fresh weights, its sentences in a random order."""
 
+OBJECTIVES = {"causal": ("next-token", "nll", "log-prob", "log-sum-exp"), "encoder": ("embedding-norm",)}
+"""Read-outs by model family; the first of each is the family's default."""
 TOKEN_OBJECTIVES = ("next-token", "log-prob")
 """Read-outs of one token: the likeliest to come next."""
 

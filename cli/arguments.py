@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from actsim.config import Scoring
+from actsim.config import OBJECTIVES, Scoring
 from actsim.data.benchmarks import BENCHMARKS
 from actsim.errors import UsageError
 from actsim.registry import unknown_name
@@ -42,7 +44,7 @@ def load(screen: Screen, name: str, options: Options) -> LoadedModel:
 
 def load_silently(screen: Screen, name: str, options: Options) -> LoadedModel:
     """The model, for a command whose result says which copy of it that is."""
-    with screen.working(f"loading {name}"):
+    with screen.working(f"loading {name}"), no_collection():
         import torch
 
         from actsim.models.loading import load_model
@@ -50,6 +52,20 @@ def load_silently(screen: Screen, name: str, options: Options) -> LoadedModel:
         if options["threads"] is not None:
             torch.set_num_threads(options["threads"])
         return load_model(name, **{key: options[key] for key in _LOADING})
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """While open, no garbage is looked for: imports leave 400 000 objects that stay, and every search goes through all
+    of them.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def scoring_changes(options: Options) -> dict[str, Any]:
@@ -67,9 +83,7 @@ def scoring_changes(options: Options) -> dict[str, Any]:
 
 def check_objective(changes: Mapping[str, Any]) -> None:
     """Raise UsageError for an objective that no model has."""
-    from actsim.core.objectives import OBJECTIVES
-
-    known = [name for registry in OBJECTIVES.values() for name in registry]
+    known = [name for names in OBJECTIVES.values() for name in names]
     if "objective" in changes and changes["objective"] not in known:
         raise unknown_name("objective", changes["objective"], known)
 
@@ -80,8 +94,6 @@ def scoring_for(loaded: LoadedModel, changes: Mapping[str, Any]) -> Scoring:
     Raises:
         UsageError: the objective belongs to the other family.
     """
-    from actsim.core.objectives import OBJECTIVES
-
     known = OBJECTIVES[loaded.family]
     objective = changes.get("objective")
     if objective is not None and objective not in known:

