@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from actsim.config import OBJECTIVES, Scoring
 from actsim.data.benchmarks import BENCHMARKS
 from actsim.errors import UsageError
+from actsim.models.locate import check_name
+from actsim.models.settings import check_settings
 from actsim.registry import unknown_name
 
 from .display import LOG, Screen
@@ -44,6 +46,7 @@ def load(screen: Screen, name: str, options: Options) -> LoadedModel:
 
 def load_silently(screen: Screen, name: str, options: Options) -> LoadedModel:
     """The model, for a command whose result says which copy of it that is."""
+    check_name(name, options["revision"])
     with screen.working(f"loading {name}"), no_collection():
         import torch
 
@@ -52,6 +55,16 @@ def load_silently(screen: Screen, name: str, options: Options) -> LoadedModel:
         if options["threads"] is not None:
             torch.set_num_threads(options["threads"])
         return load_model(name, **{key: options[key] for key in _LOADING})
+
+
+def check_loading(options: Options) -> None:
+    """Raise for what of the options of a model is wrong whatever the model, before torch is imported."""
+    check_settings(
+        family=options.get("family"),
+        device=options["device"],
+        dtype=options["dtype"],
+        device_map=options.get("device_map"),
+    )
 
 
 @contextmanager
@@ -78,14 +91,15 @@ def scoring_changes(options: Options) -> dict[str, Any]:
     if "no_baselines" in options:
         changes["baselines"] = not options["no_baselines"]
     Scoring(**{"objective": "", **changes})
+    check_objective(changes.get("objective"))
     return changes
 
 
-def check_objective(changes: Mapping[str, Any]) -> None:
-    """Raise UsageError for an objective that no model has."""
+def check_objective(name: str | None) -> None:
+    """Raise UsageError for an objective that is given, and that no model has."""
     known = [name for names in OBJECTIVES.values() for name in names]
-    if "objective" in changes and changes["objective"] not in known:
-        raise unknown_name("objective", changes["objective"], known)
+    if name is not None and name not in known:
+        raise unknown_name("objective", name, known)
 
 
 def scoring_for(loaded: LoadedModel, changes: Mapping[str, Any]) -> Scoring:
