@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from actsim.errors import UsageError
-from actsim.registry import unknown_name
+from actsim.registry import refuse_repeated, unknown_name
 
 PATTERNS = ("absolute-weighted", "signed-weighted", "absolute-gradient", "signed-gradient")
 MEASURES = ("cosine", "ruzicka", "jaccard", "overlap")
@@ -22,6 +23,8 @@ SET_MEASURES = ("jaccard", "overlap")
 CONTROLS = ("random-weights", "shuffled-tokens")
 """What a model is set against: its architecture with fresh weights, its sentences in a random order."""
 
+OBJECTIVES = {"causal": ("next-token", "nll", "log-prob", "log-sum-exp"), "encoder": ("embedding-norm",)}
+"""Read-outs by model family; the first of each is the family's default."""
 TOKEN_OBJECTIVES = ("next-token", "log-prob")
 """Read-outs of one token: the likeliest to come next."""
 
@@ -54,6 +57,43 @@ LONGEST_CALIBRATION = 2048
 """Tokens of a calibration sample where nothing is said, at most: those of the published figures."""
 DEFAULT_FOLDS = 8
 """Groups that the samples of a domain are taken apart into for intervals."""
+SAMPLES_OF_A_DOMAIN = 2
+"""In a group; fewer have no similarity within, more would only make groups larger."""
+
+
+def check_controls(names: Sequence[str]) -> None:
+    """Raise UsageError for a control that is unknown, or named twice."""
+    for name in names:
+        if name not in CONTROLS:
+            raise unknown_name("control", name, CONTROLS)
+    refuse_repeated("control", names)
+
+
+def check_density(pattern: str, folds: int, samples: int) -> None:
+    """Raise UsageError for a signed pattern, or folds that so many samples cannot be taken apart into."""
+    _check_absolute(pattern, "a density is")
+    if not 1 <= folds <= samples:
+        raise UsageError(
+            f"--folds {folds}: {samples} samples can be taken apart in 1 to {samples} folds; give fewer folds or more "
+            "--samples."
+        )
+
+
+def check_grouping(samples: int) -> None:
+    """Raise UsageError for samples of a domain that cannot be compared in groups."""
+    if samples < SAMPLES_OF_A_DOMAIN or samples % SAMPLES_OF_A_DOMAIN:
+        raise UsageError(f"--samples {samples}: samples of a domain go in twos; give an even number of at least 2.")
+
+
+def check_shares(pattern: str) -> None:
+    """Raise UsageError for a signed pattern: products of two may be negative, and are no shares of their sum."""
+    _check_absolute(pattern, "shares of the common activation are")
+
+
+def _check_absolute(pattern: str, what: str) -> None:
+    if pattern.startswith("signed"):
+        allowed = " or ".join(name for name in PATTERNS if name.startswith("absolute"))
+        raise UsageError(f"--pattern {pattern}: {what} of absolute patterns; use {allowed}.")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from actsim.config import Scoring
+from actsim.config import OBJECTIVES, Scoring
 from actsim.data.benchmarks import BENCHMARKS
 from actsim.errors import UsageError
+from actsim.models.locate import check_name
+from actsim.models.settings import check_settings
 from actsim.registry import unknown_name
 
 from .display import LOG, Screen
@@ -42,7 +46,8 @@ def load(screen: Screen, name: str, options: Options, **more: Any) -> LoadedMode
 
 def load_silently(screen: Screen, name: str, options: Options, **more: Any) -> LoadedModel:
     """The model, for a command whose result says which copy of it that is."""
-    with screen.working(f"loading {name}"):
+    check_name(name, options["revision"])
+    with screen.working(f"loading {name}"), no_collection():
         import torch
 
         from actsim.models.loading import load_model
@@ -50,6 +55,30 @@ def load_silently(screen: Screen, name: str, options: Options, **more: Any) -> L
         if options["threads"] is not None:
             torch.set_num_threads(options["threads"])
         return load_model(name, **{key: options[key] for key in _LOADING}, **more)
+
+
+def check_loading(options: Options) -> None:
+    """Raise for what of the options of a model is wrong whatever the model, before torch is imported."""
+    check_settings(
+        family=options.get("family"),
+        device=options["device"],
+        dtype=options["dtype"],
+        device_map=options.get("device_map"),
+    )
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """While open, no garbage is looked for: imports leave 400 000 objects that stay, and every search goes through all
+    of them.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def scoring_changes(options: Options) -> dict[str, Any]:
@@ -62,16 +91,15 @@ def scoring_changes(options: Options) -> dict[str, Any]:
     if "no_baselines" in options:
         changes["baselines"] = not options["no_baselines"]
     Scoring(**{"objective": "", **changes})
+    check_objective(changes.get("objective"))
     return changes
 
 
-def check_objective(changes: Mapping[str, Any]) -> None:
-    """Raise UsageError for an objective that no model has."""
-    from actsim.core.objectives import OBJECTIVES
-
-    known = [name for registry in OBJECTIVES.values() for name in registry]
-    if "objective" in changes and changes["objective"] not in known:
-        raise unknown_name("objective", changes["objective"], known)
+def check_objective(name: str | None) -> None:
+    """Raise UsageError for an objective that is given, and that no model has."""
+    known = [name for names in OBJECTIVES.values() for name in names]
+    if name is not None and name not in known:
+        raise unknown_name("objective", name, known)
 
 
 def scoring_for(loaded: LoadedModel, changes: Mapping[str, Any]) -> Scoring:
@@ -80,8 +108,6 @@ def scoring_for(loaded: LoadedModel, changes: Mapping[str, Any]) -> Scoring:
     Raises:
         UsageError: the objective belongs to the other family.
     """
-    from actsim.core.objectives import OBJECTIVES
-
     known = OBJECTIVES[loaded.family]
     objective = changes.get("objective")
     if objective is not None and objective not in known:

@@ -10,8 +10,9 @@ import click
 from actsim.errors import UsageError
 
 from . import options as shared
-from .arguments import Options, check_objective, load, load_evaluated_pairs, scoring_changes, scoring_for
+from .arguments import Options, check_loading, load, load_evaluated_pairs, scoring_changes, scoring_for
 from .display import Interrupted, Screen
+from .option_types import BandType
 
 if TYPE_CHECKING:
     from actsim.data.pairs import PairSet
@@ -73,6 +74,7 @@ measure = shared.option(
 layers = shared.option(
     "--layers",
     section=shared.STATISTICS,
+    type=BandType(),
     metavar="BAND",
     help="Headline band of all runs, as for eval; by default each run's own, with -m deep.",
 )
@@ -125,6 +127,9 @@ def compare_command(ctx: click.Context, runs: tuple[str, ...], **options: Any) -
     screen = Screen.of(options)
     shared.refuse_without(ctx, "-m", OF_MODELS)
     _check_sources(runs, options)
+    check_loading(options)
+    if options["measure"] is not None:
+        scoring_changes({"measures": (options["measure"],)})
     command = ctx.meta[shared.COMMAND]
     chosen: Sequence[str | Run] = runs
     if options["models"]:
@@ -174,7 +179,6 @@ def _scored(screen: Screen, command: list[str], options: Options) -> list[Run]:
     check_packages("compare.html")
     scored = {**options, "measures": (options["measure"] or "cosine",), "select_on": None}
     changes = scoring_changes(scored)
-    check_objective(changes)
     pairs, _ = load_evaluated_pairs(options["dataset"], scored)
     screen.say(f"data: {pairs.name}, {pairs.split}: {len(pairs)} pairs")
     try:

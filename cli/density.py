@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actsim.config import DEFAULT_FOLDS, PUBLISHED_GAMMAS
+from actsim.config import DEFAULT_FOLDS, PUBLISHED_GAMMAS, check_density
 
 from . import domain_options
 from . import options as shared
-from .arguments import Options, check_objective, load, scoring_changes, scoring_for
+from .arguments import Options, load, scoring_changes, scoring_for
 from .display import Screen
+from .option_types import Number
 
 if TYPE_CHECKING:
     from actsim.store import TableRun
@@ -32,7 +33,7 @@ gamma = shared.option(
     "--gamma",
     "gammas",
     section=shared.SCORING,
-    type=float,
+    type=Number(min=0),
     multiple=True,
     default=PUBLISHED_GAMMAS,
     metavar="X",
@@ -50,7 +51,7 @@ folds = shared.option(
 memory = shared.option(
     "--memory",
     section=shared.SCORING,
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="GIB",
     help="Memory for accumulators, 8 bytes a parameter: layers that do not fit go in further passes. By default half "
     "of what is free.",
@@ -88,10 +89,10 @@ def density_command(ctx: click.Context, **options: Any) -> None:
     The run is kept in a directory: after an interruption the same command goes on where it stopped.
     """
     screen = Screen.of(options)
-    domain_options.check_domains(options, at_least=1)
+    domain_options.check_chosen(options, at_least=1)
     domain_options.check_out(options)
     changes = scoring_changes({name: options[name] for name in ("objective", "pattern", "batch_tokens")})
-    check_objective(changes)
+    check_density(options["pattern"], options["folds"], options["samples"])
     request = _request(screen, changes, options)
     run = _run(screen, request, ctx.meta[shared.COMMAND], options)
     from actsim.report.density_tables import density_table
@@ -102,12 +103,12 @@ def density_command(ctx: click.Context, **options: Any) -> None:
 def _request(screen: Screen, changes: dict[str, Any], options: Options) -> Request:
     """The domains and the model, loaded, and what is asked of them."""
     with screen.working("reading the domains"):
-        from actsim.studies.density import Thresholds, request_density
-
-        thresholds = Thresholds(options["gammas"], options["folds"], options["level"])
         drawing = domain_options.drawing_for(options)
         chosen = domain_options.load_chosen(screen, drawing, options)
     loaded = load(screen, options["model"], {**options, "max_tokens": None})
+    from actsim.studies.density import Thresholds, request_density
+
+    thresholds = Thresholds(options["gammas"], options["folds"], options["level"])
     return request_density(chosen, loaded, scoring_for(loaded, changes), drawing, thresholds)
 
 

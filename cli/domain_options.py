@@ -14,6 +14,7 @@ from actsim.errors import UsageError
 from actsim.report.wording import counted
 
 from . import options as shared
+from .arguments import check_loading
 from .display import LOG, Screen, keeping
 
 if TYPE_CHECKING:
@@ -84,13 +85,17 @@ def drawing_for(options: Mapping[str, Any]) -> Drawing:
     return Drawing(**{name: options[name] for name in ("samples", "max_tokens", "shots", "seed", "data_dir")})
 
 
-def check_domains(options: Mapping[str, Any], *, at_least: int) -> None:
-    """Raise UsageError for fewer domains than a command needs."""
+def check_chosen(options: Mapping[str, Any], *, at_least: int) -> None:
+    """Raise for fewer domains than a command needs, and for what is wrong with them or the model whatever they are."""
     given = options["domains"]
     if len(given) < at_least:
         times = "once" if at_least == 1 else "twice"
         got = "no domain given" if not given else f"one domain given, {given[0]}"
         raise UsageError(f"{got}; give --domain NAME at least {times}, see 'actsim list domains'.")
+    from actsim.data.domains import check_domains
+
+    check_domains(given, options["shots"])
+    check_loading(options)
 
 
 def load_chosen(screen: Screen, drawing: Drawing, options: Mapping[str, Any]) -> tuple[Domain, ...]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actsim.config import check_grouping
+
 from . import domain_options
 from . import options as shared
-from .arguments import Options, check_objective, load, scoring_changes, scoring_for
+from .arguments import Options, load, scoring_changes, scoring_for
 from .display import Screen
 
 if TYPE_CHECKING:
@@ -65,10 +67,10 @@ def domains_command(ctx: click.Context, **options: Any) -> None:
     The run is kept in a directory: after an interruption the same command goes on where it stopped.
     """
     screen = Screen.of(options)
-    domain_options.check_domains(options, at_least=2)
+    domain_options.check_chosen(options, at_least=2)
     domain_options.check_out(options)
     changes = scoring_changes({name: options[name] for name in ("objective", "pattern", "batch_tokens")})
-    check_objective(changes)
+    check_grouping(options["samples"])
     request = _request(screen, changes, options)
     run = _run(screen, request, ctx.meta[shared.COMMAND], options)
     from actsim.report.domain_tables import domains_table
@@ -79,13 +81,13 @@ def domains_command(ctx: click.Context, **options: Any) -> None:
 def _request(screen: Screen, changes: dict[str, Any], options: Options) -> Request:
     """The domains and the model, loaded, and what is asked of them."""
     with screen.working("reading the domains"):
-        from actsim.studies.domains import Comparison, request_domains
-
-        names = ("layers", "resamples", "permutations", "level", "seed")
-        comparison = Comparison(**{name: options[name] for name in names})
         drawing = domain_options.drawing_for(options)
         chosen = domain_options.load_chosen(screen, drawing, options)
     loaded = load(screen, options["model"], {**options, "max_tokens": None})
+    from actsim.studies.domains import Comparison, request_domains
+
+    names = ("layers", "resamples", "permutations", "level", "seed")
+    comparison = Comparison(**{name: options[name] for name in names})
     return request_domains(chosen, loaded, scoring_for(loaded, changes), drawing, comparison)
 
 

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actsim.config import CONTROLS, RunConfig, Scoring
+from actsim.config import RunConfig, Scoring, check_controls
 from actsim.data.benchmarks import BENCHMARKS
 from actsim.data.files import FORMATS
 from actsim.errors import UsageError
-from actsim.registry import unknown_name
 
 from . import options as shared
 from . import scorings
 from .arguments import (
     Options,
-    check_objective,
+    check_loading,
     load,
     load_evaluated_pairs,
     scoring_changes,
@@ -84,16 +83,14 @@ def evaluate_command(ctx: click.Context, dataset: str | None, **options: Any) ->
 
         check_directory(Path(options["out"]))
     shared.refuse_without(ctx, "--control", ["--control-seed"])
-    for name in options["controls"]:
-        if name not in CONTROLS:
-            raise unknown_name("control", name, CONTROLS)
+    check_controls(options["controls"])
+    check_loading(options)
     options |= scorings.single(options)
     changes = scoring_changes(options)
     if several:
         scorings.check_several(options)
     other = scorings.ranking_split(dataset, options) if several else options["select_on"]
     pairs, other_pairs = load_evaluated_pairs(dataset, {**options, "select_on": other})
-    check_objective(changes)
     for chosen in (pairs, other_pairs):
         if chosen is not None:
             screen.say(f"data: {_described(chosen)}")

@@ -10,7 +10,7 @@ import click
 from actsim.models.locate import DEFAULT_MODEL
 
 from . import options as shared
-from .arguments import Options, check_objective, load_silently, scoring_changes, scoring_for
+from .arguments import Options, check_loading, load_silently, scoring_changes, scoring_for
 from .display import Screen
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def info_command(ctx: click.Context, model: str, **options: Any) -> None:
     """
     screen = Screen.of(options)
     shared.refuse_without(ctx, "--check-estimate", ["--text", "--weights", "--neurons", "--seed"])
+    check_loading(options)
     changes = scoring_changes(options)
-    check_objective(changes)
     loaded = load_silently(screen, model, options)
     from actsim.pipelines.inspect_model import describe_model
     from actsim.report.terminal import model_report

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import click
 
-from actsim.config import MEASURES, PATTERNS, SET_MEASURES, SLOT, TEMPLATES, Scoring
+from actsim.config import MEASURES, OBJECTIVES, PATTERNS, SET_MEASURES, SLOT, TEMPLATES, Scoring
 from actsim.data.benchmarks import BENCHMARKS, Benchmark, Release
 from actsim.data.corpora import CORPORA, TEXT_COLUMN, Corpus
 from actsim.data.sources import DATA_DIR_VARIABLE
@@ -116,7 +116,7 @@ def measures() -> list[dict[str, Any]]:
 
 def objectives() -> list[dict[str, Any]]:
     """The read-outs D by model family with their formulas."""
-    from actsim.core.objectives import OBJECTIVES
+    from actsim.core.objectives import OBJECTIVES as functions
 
     return [
         {
@@ -125,7 +125,7 @@ def objectives() -> list[dict[str, Any]]:
             "family": family,
             "definition": _first_paragraph(registry.get(name)),
         }
-        for family, registry in OBJECTIVES.items()
+        for family, registry in functions.items()
         for position, name in enumerate(registry)
     ]
 
@@ -169,6 +169,15 @@ KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "patterns": patterns,
     "templates": templates,
 }
+NAMES: dict[str, Collection[str]] = {
+    "datasets": BENCHMARKS,
+    "domains": CORPORA,
+    "measures": MEASURES,
+    "objectives": [name for names in OBJECTIVES.values() for name in names],
+    "patterns": PATTERNS,
+    "templates": TEMPLATES,
+}
+"""What each kind has, known before anything of it is described."""
 
 
 @click.command("list", cls=shared.SectionCommand, context_settings=shared.CONTEXT, epilog=EPILOG, short_help=SHORT_HELP)
@@ -181,17 +190,11 @@ def list_command(what: str | None, name: str | None, **options: Any) -> None:
     Without WHAT all of them are listed; with NAME that one alone, for a domain with a prompt of its form.
     """
     screen = Screen.of(options)
+    if what is not None and name is not None and name not in NAMES[what]:
+        raise unknown_name(what.removesuffix("s"), name, NAMES[what])
     document = {kind: entries() for kind, entries in KINDS.items() if what in (None, kind)}
     if what is not None and name is not None:
-        document[what] = _only(what, name, document[what])
+        document[what] = [entry for entry in document[what] if entry["name"] == name]
     from actsim.report.listing import listing
 
     screen.show(listing(document), document)
-
-
-def _only(what: str, name: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entry of that name; UsageError when there is none."""
-    found = [entry for entry in entries if entry["name"] == name]
-    if not found:
-        raise unknown_name(what.removesuffix("s"), name, [entry["name"] for entry in entries])
-    return found

@@ -45,6 +45,9 @@ def mteb_command(ctx: click.Context, settings: tuple[str, ...], arguments: tuple
     if not arguments:
         click.echo(ctx.get_help())
         return
+    from actsim.integrations.mteb.fingerprint_settings import read_settings
+
+    read_settings(settings)  # before mteb is imported, which takes seconds
     from actsim.integrations.mteb import run_command_line
 
     sys.excepthook = sys.__excepthook__  # failures of mteb look as mteb shows them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -29,6 +30,17 @@ class Columns(click.ParamType):
                 self.fail(f"the role {role!r} is given twice; name one column for it.", param, ctx)
             columns[role] = name
         return columns
+
+
+class Number(click.FloatRange):
+    """A finite number in a range: click itself lets ``nan`` and ``inf`` pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse what is not finite or out of range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class Sentence(click.ParamType):

@@ -21,7 +21,7 @@ from actsim.data.sources import DATA_DIR_VARIABLE
 from actsim.errors import UsageError
 from actsim.models.locate import DEFAULT_MODEL
 
-from .option_types import BandType, Columns, Sentence
+from .option_types import BandType, Columns, Number, Sentence
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -281,7 +281,7 @@ resamples = option(
 level = option(
     "--level",
     section=STATISTICS,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.95,
     metavar="X",
     help="Coverage of the intervals.",

@@ -8,7 +8,7 @@ import click
 
 from . import domain_options
 from . import options as shared
-from .arguments import Options, load
+from .arguments import Options, check_loading, load
 from .display import Screen
 
 SHORT_HELP = "Perplexity of a causal language model on a text."
@@ -65,6 +65,7 @@ def perplexity_command(**options: Any) -> None:
     the released scripts of Wanda and of the paper do.
     """
     screen = Screen.of(options)
+    check_loading(options)
     document = _measure(screen, options)
     from actsim.report.pruning_tables import perplexity_table
 

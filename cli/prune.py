@@ -13,8 +13,9 @@ from actsim.studies.recipe import DEFAULT_ALLOCATION, EXPORTS, SETTINGS, Recipe
 
 from . import domain_options
 from . import options as shared
-from .arguments import Options, check_objective, load
+from .arguments import Options, check_loading, check_objective, load
 from .display import LOG, Screen
+from .option_types import Number
 
 if TYPE_CHECKING:
     from actsim.studies.pruning import Calibration, Request
@@ -48,7 +49,7 @@ score = shared.option(
 sparsity = shared.option(
     "--sparsity",
     section=shared.PRUNING,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     metavar="X",
     help=f"Share of the weights of all blocks that goes; {DEFAULT_SPARSITY:g} where nothing is said.",
 )
@@ -174,6 +175,7 @@ def prune_command(ctx: click.Context, **options: Any) -> None:
     The model itself stays as it is. Zeros alone make neither vLLM nor torch faster.
     """
     screen = Screen.of(options)
+    check_loading(options)
     recipe = _recipe(ctx, options)
     request = _request(screen, recipe, options)
     directory = request.default_directory if options["out"] is None else Path(options["out"])
@@ -209,17 +211,20 @@ def _recipe(ctx: click.Context, options: Options) -> Recipe:
                 f"{given[0]} does nothing with --score {recipe.score} and --allocation {recipe.allocation}, which take "
                 "no calibration; leave it out."
             )
+    else:
+        from actsim.data.domains import check_domains
+
+        check_domains([options["calibration"]])
+    check_objective(recipe.objective)
     return recipe
 
 
 def _request(screen: Screen, recipe: Recipe, options: Options) -> Request:
     """The model and the calibration samples, loaded, and what is asked of them."""
-    from actsim.studies.pruned_files import check_out
-
     if options["out"] is not None:
+        from actsim.studies.pruned_files import check_out
+
         check_out(Path(options["out"]))
-    if options["objective"] is not None:
-        check_objective(options)
     if options["export"] is not None:
         recipe.check_export(options["export"])
     from actsim.studies.exports import check_exportable

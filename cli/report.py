@@ -38,6 +38,9 @@ def report_command(run: str | None, **options: Any) -> None:
     screen = Screen.of(options)
     if run is None:
         raise UsageError(f"no run given; give the directory of one{_known_runs()}.")
+    from actsim.store import study_in
+
+    study_in(run)  # before what draws is imported
     with screen.working(f"reporting {run}"):
         from actsim.studies.report import write_report
 

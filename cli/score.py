@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actsim.config import Scoring
+from actsim.config import Scoring, check_shares
 
 from . import options as shared
-from .arguments import Options, check_objective, load, scoring_changes, scoring_for
+from .arguments import Options, check_loading, load, scoring_changes, scoring_for
 from .display import Screen
 from .option_types import Sentence
 
@@ -44,8 +44,10 @@ def score_command(ctx: click.Context, a: str, b: str, **options: Any) -> None:
     """Compare how strongly two sentences activate every parameter of a model, layer by layer."""
     screen = Screen.of(options)
     shared.refuse_without(ctx, "--explain", ["--top"])
+    check_loading(options)
     changes = scoring_changes(options)
-    check_objective(changes)
+    if options["explain"]:
+        check_shares(options["pattern"])
     loaded = load(screen, options["model"], options)
     document = _compare(a, b, loaded, scoring_for(loaded, changes), options)
     from actsim.report.terminal import score_report

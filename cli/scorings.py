@@ -58,7 +58,7 @@ def check_several(options: Options) -> None:
     for pattern in options["patterns"]:
         scoring_changes({**options, "pattern": pattern})
     for objective in options["objectives"]:
-        check_objective({"objective": objective})
+        check_objective(objective)
     out = options["out"]
     if out is not None and Path(out).is_file():
         raise UsageError(f"{out} is a file; --out takes a directory.")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actsim.data.choices import CHOICE_TASKS
+from actsim.data.choices import CHOICE_TASKS, check_tasks
 
 from . import domain_options
 from . import options as shared
-from .arguments import Options, load
+from .arguments import Options, check_loading, load
 from .display import LOG, Screen, keeping
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def tasks_command(ctx: click.Context, **options: Any) -> None:
     """
     screen = Screen.of(options)
     shared.refuse_without(ctx, "--against", ["--resamples"])
+    check_tasks(options["tasks"])
+    check_loading(options)
     domain_options.check_out(options)
     request = _request(screen, options)
     run = _run(screen, request, ctx.meta[shared.COMMAND], options)

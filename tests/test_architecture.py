@@ -256,6 +256,11 @@ def test_naming_the_integrations_does_not_import_what_they_are_for():
     assert not modules_after_importing(*names) & {"mteb", "lm_eval", "torch"}
 
 
+def test_two_sentences_are_compared_and_shown_without_the_packages_of_tables_and_statistics():
+    names = ("actsim_cli.score", "actsim.stats.bands", "actsim.report.terminal")
+    assert not modules_after_importing(*names) & {"torch", "scipy", "pandas", "pyarrow", "datasets", "matplotlib"}
+
+
 def test_the_command_line_starts_without_the_heavy_packages():
     heavy = {"torch", "transformers", "datasets", "mteb", "lm_eval", "scipy", "pandas", "pyarrow", "matplotlib"}
     assert not modules_after_importing("actsim_cli.main") & heavy

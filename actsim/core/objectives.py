@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from actsim.config import OBJECTIVES as OBJECTIVE_NAMES
 from actsim.core.batch import Batch
 from actsim.errors import ModelError, NumericError
 from actsim.registry import Registry
@@ -54,18 +55,12 @@ class ReadOut:
 
 Objective = Callable[[Target, Batch], ReadOut]
 
-CAUSAL_OBJECTIVES = Registry(
-    "objective",
-    {
-        "next-token": "actsim.core.objectives:next_token",
-        "nll": "actsim.core.objectives:nll",
-        "log-prob": "actsim.core.objectives:log_prob",
-        "log-sum-exp": "actsim.core.objectives:log_sum_exp",
-    },
-)
-ENCODER_OBJECTIVES = Registry("objective", {"embedding-norm": "actsim.core.objectives:embedding_norm"})
-OBJECTIVES = {"causal": CAUSAL_OBJECTIVES, "encoder": ENCODER_OBJECTIVES}
-"""Objectives by model family; the first of each is the family's default."""
+OBJECTIVES = {
+    family: Registry("objective", {name: f"{__name__}:{name.replace('-', '_')}" for name in names})
+    for family, names in OBJECTIVE_NAMES.items()
+}
+"""Objectives by model family: names, in their order, to the functions below that are called like them."""
+CAUSAL_OBJECTIVES, ENCODER_OBJECTIVES = OBJECTIVES["causal"], OBJECTIVES["encoder"]
 
 LEAST_TOKENS = {"nll": 2}
 """Tokens without which an objective has no read-out; those not named need one."""

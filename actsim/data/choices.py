@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from actsim.data import prompt_forms
 from actsim.data.prompt_forms import Row, choice_number
+from actsim.errors import UsageError
+from actsim.registry import refuse_repeated, unknown_name
 
 HARNESS_PREFIX = "actsim_"
 """In front of a task's name in lm-evaluation-harness: its figures are not those of the harness's own tasks."""
@@ -92,3 +94,13 @@ CHOICE_TASKS: dict[str, ChoiceForm] = {
     ),
 }
 """Name of a corpus -> how it is asked as a task with choices."""
+
+
+def check_tasks(names: Sequence[str]) -> None:
+    """Raise UsageError for no task, an unknown one, or one that is named twice."""
+    if not names:
+        raise UsageError(f"no task given; give --task NAME at least once: {', '.join(CHOICE_TASKS)}.")
+    for name in names:
+        if name not in CHOICE_TASKS:
+            raise unknown_name("task", name, CHOICE_TASKS)
+    refuse_repeated("task", names)

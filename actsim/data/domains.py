@@ -86,15 +86,21 @@ def load_domains(
     Raises:
         UsageError: also where two domains have one name, or solved examples are asked for and no domain takes any.
     """
-    domains = tuple(load_domain(spec, shots=shots, seed=seed, data_dir=data_dir) for spec in specs)
-    refuse_repeated("domain", [domain.name for domain in domains])
-    if shots and not any(domain.shots for domain in domains):
+    check_domains(specs, shots)
+    return tuple(load_domain(spec, shots=shots, seed=seed, data_dir=data_dir) for spec in specs)
+
+
+def check_domains(specs: Sequence[str], shots: int = 0) -> None:
+    """Raise UsageError for what can be told to be wrong before anything is read; see ``load_domains``."""
+    read = [_read_spec(spec) for spec in specs]
+    names = [name for name, _, _ in read]
+    refuse_repeated("domain", names)
+    if shots and not any(corpus is not None and corpus.form is not None for _, corpus, _ in read):
         with_form = ", ".join(name for name, corpus in CORPORA.items() if corpus.form is not None)
         raise UsageError(
-            f"--shots {shots}: none of {', '.join(domain.name for domain in domains)} asks questions; "
-            f"those that do: {with_form}. Leave --shots out."
+            f"--shots {shots}: none of {', '.join(names)} asks questions; those that do: {with_form}. "
+            "Leave --shots out."
         )
-    return domains
 
 
 def load_domain(
@@ -120,16 +126,24 @@ def load_domain(
     """
     if shots < 0:
         raise UsageError(f"--shots must be at least 0, got {shots}.")
+    name, corpus, chosen = _read_spec(spec, split)
+    if corpus is None:
+        return _own_domain(read_own_texts(name, chosen))
+    return _corpus_domain(name, corpus, chosen, shots, seed, data_folder(data_dir))
+
+
+def _read_spec(spec: str, split: str | None = None) -> tuple[str, Corpus | None, str]:
+    """The domain's name, and its corpus and split; where there is no corpus, the place of texts of one's own."""
     name, equals, place = spec.partition("=")
     if equals:
         if split is not None:
             raise UsageError(f"{spec}: texts of your own have no split, got {split!r}; leave the split out.")
-        return _own_domain(read_own_texts(name, place))
+        return name, None, place
     corpus, named_split = _named_corpus(spec)
     if split is not None and named_split is not None:
         raise UsageError(f"{spec}: two splits given, {named_split!r} and {split!r}; give one.")
     chosen = corpus.check_split(split or named_split or corpus.default_split)
-    return _corpus_domain(corpus, chosen, shots, seed, data_folder(data_dir))
+    return corpus.name if chosen == corpus.default_split else f"{corpus.name}:{chosen}", corpus, chosen
 
 
 def _named_corpus(spec: str) -> tuple[Corpus, str | None]:
@@ -157,9 +171,8 @@ def _own_domain(own: OwnTexts) -> Domain:
     )
 
 
-def _corpus_domain(corpus: Corpus, split: str, shots: int, seed: int, folder: Path | None) -> Domain:
+def _corpus_domain(name: str, corpus: Corpus, split: str, shots: int, seed: int, folder: Path | None) -> Domain:
     table, source = read_split(corpus, split, folder)
-    name = corpus.name if split == corpus.default_split else f"{corpus.name}:{split}"
     if corpus.form is None:
         rows, texts, repeated = _plain_texts(corpus, table)
         shots = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from actsim.data.checks import checked_text
-from actsim.data.choices import CHOICE_TASKS, ChoiceForm
+from actsim.data.choices import CHOICE_TASKS, ChoiceForm, check_tasks
 from actsim.data.corpora import CORPORA
 from actsim.data.corpus_files import read_split, require_columns, row_of
 from actsim.data.files import Table
 from actsim.data.sources import data_folder
 from actsim.errors import DataError, UsageError
-from actsim.registry import refuse_repeated, unknown_name
 
 
 @dataclass(frozen=True)
@@ -106,16 +104,6 @@ class Questions:
             "fingerprint": self.fingerprint(),
             "source": dict(self.source),
         }
-
-
-def check_tasks(names: Sequence[str]) -> None:
-    """Raise UsageError for no task, an unknown one, or one that is named twice."""
-    if not names:
-        raise UsageError(f"no task given; give --task NAME at least once: {', '.join(CHOICE_TASKS)}.")
-    for name in names:
-        if name not in CHOICE_TASKS:
-            raise unknown_name("task", name, CHOICE_TASKS)
-    refuse_repeated("task", names)
 
 
 def load_questions(

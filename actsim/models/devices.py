@@ -13,15 +13,9 @@ from torch import nn
 
 from actsim.core.precision import widest_float
 from actsim.errors import ModelError, UsageError
+from actsim.models.settings import check_device, check_dtype
 
 _MEMORY_FILE = Path("/proc/meminfo")
-
-DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float64": torch.float64,
-}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -30,14 +24,10 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         UsageError: a name that stands for no device, or a device that this machine does not have.
     """
+    check_device(name)
     if name == "auto":
         return torch.device(next((kind for kind in ("cuda", "mps") if _count(kind)), "cpu"))
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps.") from None
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"--device {name} is not supported; allowed: auto, cpu, cuda, cuda:N, mps.")
+    device = torch.device(name)
     count = _count(device.type)
     if device.type == "mps" and not count:
         why = (
@@ -55,13 +45,12 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype | None:
     Raises:
         UsageError: an unknown name.
     """
+    check_dtype(name)
     if name is None:
         return torch.float32 if device.type == "cpu" else None
-    if name not in DTYPES:
-        raise UsageError(f"unknown dtype {name!r}; allowed: {', '.join(DTYPES)}.")
     if name == "float64" and widest_float(device) != torch.float64:
         raise UsageError(f"--dtype float64 does not exist on {device.type}; use --device cpu.")
-    return DTYPES[name]
+    return getattr(torch, name)
 
 
 def move(model: nn.Module, device: torch.device) -> None:

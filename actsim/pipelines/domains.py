@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from actsim.baselines import tfidf_vectors
-from actsim.config import TOKEN_OBJECTIVES, Scoring
+from actsim.config import SAMPLES_OF_A_DOMAIN, TOKEN_OBJECTIVES, Scoring, check_grouping
 from actsim.core.batch import Batch, by_length, pad
 from actsim.core.consumers import Gram, Group, groups_of
 from actsim.core.hidden import HiddenStates
@@ -45,9 +45,6 @@ LOG = logging.getLogger("actsim")
 
 Progress = Callable[[int], None]
 """Called with the number of samples just finished."""
-
-SAMPLES_OF_A_DOMAIN = 2
-"""In a group; fewer have no similarity within, more would only make groups larger."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +120,7 @@ def prepare(loaded: LoadedModel, samples: Sequence[Samples], scoring: Scoring) -
     if len(samples) < 2:
         raise UsageError(f"a comparison needs at least two domains, got {len(samples)}; give --domain again.")
     for own in samples:
-        if len(own) < SAMPLES_OF_A_DOMAIN or len(own) % SAMPLES_OF_A_DOMAIN:
-            raise UsageError(
-                f"--samples {len(own)}: samples of a domain go in twos; give an even number of at least 2."
-            )
+        check_grouping(len(own))
     OBJECTIVES[loaded.family].check(scoring.objective)
     return Job(loaded, scoring, tuple(samples))
 

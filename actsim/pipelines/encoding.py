@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,7 +29,8 @@ from actsim.core.linears import LinearMap
 from actsim.core.objectives import LEAST_TOKENS, OBJECTIVES
 from actsim.core.passes import consume
 from actsim.core.scoring import Pattern, default_backend
-from actsim.errors import UsageError
+from actsim.errors import ModelError, UsageError
+from actsim.models.devices import out_of_memory
 from actsim.models.tokenise import tokenise_for
 from actsim.stats.bands import Band
 
@@ -94,6 +97,7 @@ class Encoder:
         Raises:
             UsageError: a bare string in place of texts.
             NumericError: a value is not finite, or D hardly depends on the activations; names the text.
+            ModelError: a single text does not fit into memory.
         """
         if isinstance(texts, str):
             raise UsageError("encode takes a list of texts, got one string; pass [text].")
@@ -102,9 +106,9 @@ class Encoder:
         unscored = len(texts) - sum(map(len, holders.values()))
         if progress is not None and unscored:
             progress(unscored)
-        for batch, positions in self._batches(holders):
+        for scored, positions in self._scored(holders):
             first = sum(map(len, vectors))
-            vectors.append(self._vectors(batch))
+            vectors.append(scored)
             for row, own in enumerate(positions, start=first):
                 row_of[own] = row
             if progress is not None:
@@ -149,14 +153,36 @@ class Encoder:
             holders.setdefault(tokens, []).append(position)
         return holders
 
-    def _batches(self, holders: dict[Tokens, list[int]]) -> Iterator[tuple[Batch, list[list[int]]]]:
-        """The distinct sentences batch by batch, and the positions of the texts that have them."""
-        sentences = list(holders)
-        for places in plan_sequences(sentences, self.scoring.batch_tokens):
-            own = [sentences[place] for place in places]
+    def _scored(self, holders: dict[Tokens, list[int]]) -> Iterator[tuple[Tensor, list[list[int]]]]:
+        """Vectors of the distinct sentences batch by batch, and the positions of the texts that have them.
+
+        Where the device's memory does not suffice, the token budget is halved for all that is left.
+        """
+        waiting = _batches(list(holders), self.scoring.batch_tokens)
+        while waiting:
+            own = waiting.popleft()
             positions = [holders[tokens] for tokens in own]
             labels = [f"text {first + 1}" for first, *_ in positions]
-            yield pad(own, labels, pad_token=self.loaded.pad_token, device=self.loaded.device), positions
+            batch = pad(own, labels, pad_token=self.loaded.pad_token, device=self.loaded.device)
+            try:
+                vectors = self._vectors(batch)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                waiting = _batches([*own, *chain.from_iterable(waiting)], self._smaller_budget(batch, error))
+            else:
+                yield vectors, positions
+
+    def _smaller_budget(self, batch: Batch, error: RuntimeError) -> int:
+        """Half of the tokens of a batch that did not fit; ModelError where it is one text."""
+        if len(batch.labels) == 1:
+            raise ModelError(
+                f"{batch.labels[0]}: the memory of {self.loaded.device} does not suffice for this text alone; lower "
+                "max_tokens, or choose the dtype bfloat16 or another device."
+            ) from error
+        budget = batch.input_ids.numel() // 2
+        LOG.warning("out of memory on %s: going on with batches of %d tokens", self.loaded.device, budget)
+        return budget
 
     def _vectors(self, batch: Batch) -> Tensor:
         """One vector per sentence of the batch."""
@@ -177,6 +203,10 @@ class Encoder:
         if settings.kind == "sets":
             return TopParameters(self.maps, pattern, settings.top_fraction, settings.measure == "overlap", scorer)
         return UnitVectors(self.maps, pattern, settings.kind, scorer)
+
+
+def _batches(sentences: Sequence[Tokens], batch_tokens: int) -> deque[list[Tokens]]:
+    return deque([sentences[place] for place in places] for places in plan_sequences(sentences, batch_tokens))
 
 
 def encode(

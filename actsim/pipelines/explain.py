@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from actsim.config import check_shares
 from actsim.core.consumers import PairNeurons
 from actsim.core.linears import LinearMap
 from actsim.core.objectives import OBJECTIVES
@@ -125,11 +126,7 @@ def explain(a: str, b: str, loaded: LoadedModel, scoring: Scoring | None = None,
         NumericError: no parameter is activated by both sentences, or a value that is not finite.
     """
     scoring = scoring or loaded.default_scoring()
-    if not scoring.absolute:
-        raise UsageError(
-            f"pattern {scoring.pattern!r} has no shares: its products may be negative; use absolute-weighted or "
-            "absolute-gradient."
-        )
+    check_shares(scoring.pattern)
     if top < 1:
         raise UsageError(f"--top must be at least 1, got {top}.")
     common = _common_activation(a, b, loaded, scoring)

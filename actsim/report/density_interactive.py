@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -73,7 +74,7 @@ def thresholds(summary: Row) -> Figure:
             text = [measure.text(value) for measure, value in zip(measures, values, strict=True)]
             scaled = [None if value is None else measures[0].factor * value for value in values]
             traces.append(_line(gammas, scaled, text, style, f"layer {layer}", {"domain": domain or MEAN}))
-    return {"traces": traces, "layout": _over_gamma("parameters with Ā > γ, %")}
+    return {"traces": traces, "layout": _over_gamma("parameters with Ā > γ, %", gammas)}
 
 
 def sensitivity(summary: Row) -> Figure:
@@ -88,7 +89,7 @@ def sensitivity(summary: Row) -> Figure:
         text = [measure.difference_text(row) for measure, row in zip(measures, rows, strict=True)]
         values = [measures[0].factor * row["difference"] for row in rows]
         traces.append(_line(gammas, values, text, style, name or MEAN, shown))
-    return {"traces": traces, "layout": _over_gamma("shallow half minus deep half, points")}
+    return {"traces": traces, "layout": _over_gamma("shallow half minus deep half, points", gammas)}
 
 
 def kinds(summary: Row) -> Figure:
@@ -118,9 +119,12 @@ def _scaled(measure: Measure, value: float | None) -> float | None:
     return None if value is None else plain_value(measure.factor * value)
 
 
-def _over_gamma(axis: str) -> dict[str, Any]:
+def _over_gamma(axis: str, gammas: Sequence[float | None]) -> dict[str, Any]:
+    """The layout of a figure over γ: at most eight ticks, at powers of ten, which do not touch on a narrow screen."""
+    decades = [math.log10(gamma) for gamma in gammas if gamma]
+    step = max(1, math.ceil((max(decades) - min(decades)) / 7)) if decades else 1
     layout = figure_layout("γ", axis)
-    layout["xaxis"] |= {"type": "log", "exponentformat": "power", "dtick": 1, "showgrid": False}
+    layout["xaxis"] |= {"type": "log", "exponentformat": "power", "dtick": step, "showgrid": False}
     return layout
 
 

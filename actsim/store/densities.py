@@ -73,9 +73,8 @@ class Densities:
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
-        """The module kinds, the whole layer first."""
-        found = sorted(set(self.table["kind"].to_pylist()) - {WHOLE_LAYER})
-        return (WHOLE_LAYER, *found)
+        """The module kinds in order of appearance, the whole layer first."""
+        return tuple(dict.fromkeys([WHOLE_LAYER, *self.table["kind"].to_pylist()]))
 
     @cached_property
     def n_folds(self) -> int:

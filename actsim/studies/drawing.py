@@ -6,13 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actsim.config import DEFAULT_SAMPLE_TOKENS, DEFAULT_SAMPLES, DomainConfig
 from actsim.data.domains import Domain, load_domains
-from actsim.models.loading import LoadedModel
-from actsim.models.sampling import Samples, draw_samples
 from actsim.registry import refuse_repeated
 from actsim.studies import REPORTS
+
+if TYPE_CHECKING:
+    from actsim.models.loading import LoadedModel
+    from actsim.models.sampling import Samples
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Drawing:
 
     def draw(self, domains: Sequence[Domain], loaded: LoadedModel) -> tuple[Samples, ...]:
         """Samples of every domain; raises as ``draw_samples``, UsageError where two domains have one name."""
+        from actsim.models.sampling import draw_samples
+
         refuse_repeated("domain", [domain.name for domain in domains])
         return tuple(
             draw_samples(domain, loaded, samples=self.samples, max_tokens=self.max_tokens, seed=self.seed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actsim.baselines import length_difference, word_overlap
-from actsim.config import CONTROLS, RunConfig, Scoring
+from actsim.config import RunConfig, Scoring, check_controls
 from actsim.core.objectives import OBJECTIVES
 from actsim.data.pairs import PairSet, load_pairs
 from actsim.errors import UsageError
@@ -21,9 +21,9 @@ from actsim.models.loading import LoadedModel, load_model
 from actsim.models.locate import DEFAULT_MODEL
 from actsim.pipelines.correlation import ControlScores, Selection, summarise
 from actsim.pipelines.sts import Job, evaluate_pairs, prepare
-from actsim.registry import unknown_name
 from actsim.report.files import report_files, table_files
-from actsim.stats.bands import Band, choose_band
+from actsim.stats.band_choice import choose_band
+from actsim.stats.bands import Band
 from actsim.store import PairScores, Run, RunStore, open_run
 from actsim.store.manifest import SUMMARY_NAME
 from actsim.studies import REPORTS
@@ -74,11 +74,7 @@ class Statistics:
             if seed < 0:
                 raise UsageError(f"the {name} must be at least 0, got {seed}.")
         object.__setattr__(self, "controls", tuple(self.controls))
-        for control in self.controls:
-            if control not in CONTROLS:
-                raise unknown_name("control", control, CONTROLS)
-        if len(set(self.controls)) < len(self.controls):
-            raise UsageError(f"a control is given twice: {', '.join(self.controls)}; name each once.")
+        check_controls(self.controls)
 
 
 def evaluate(

@@ -68,6 +68,6 @@ def shares_of_run(directory: Path, loaded: LoadedModel, domain: str | None, gamm
         )
     if gamma not in densities.gammas:
         known = ", ".join(f"{known:g}" for known in densities.gammas)
-        raise UsageError(f"{directory} has no counts over {gamma:g}; it has those over {known}. Give one of them.")
+        raise UsageError(f"--gamma {gamma:g}: {directory} has no counts over that, but over {known}; give one of them.")
     place = densities.domains.index(domain) if domain in densities.domains else 0
     return densities.shares()[place, :, ALL_SAMPLES, densities.gamma_index(gamma)], run.manifest["digest"]

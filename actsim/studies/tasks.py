@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actsim.config import DEFAULT_BATCH_TOKENS, digest_of
-from actsim.data.choices import HARNESS_PREFIX
-from actsim.data.questions import Questions, check_tasks, load_questions
+from actsim.data.choices import HARNESS_PREFIX, check_tasks
+from actsim.data.questions import Questions, load_questions
 from actsim.errors import UsageError
 from actsim.integrations import lm_eval
 from actsim.models.loading import LoadedModel

@@ -126,8 +126,11 @@ def test_report_writes_the_report_of_a_density_run(invoke, llama, texts):
         ([], "no domain given; give --domain NAME at least once, see 'actsim list domains'."),
         (["--domain", "bolq"], "unknown domain 'bolq'"),
         (["--domain", "tales=tales.jsonl", "--samples", 11], "tales: 11 samples wanted, the domain has 10 texts"),
-        (["--domain", "tales=tales.jsonl", "--samples", 4], "--folds 8: the 4 samples of tales can be taken apart in"),
-        (["--domain", "tales=tales.jsonl", "--gamma", -1], "--gamma must be a finite number of at least 0, got -1.0."),
+        (["--domain", "tales=tales.jsonl", "--samples", 4], "--folds 8: 4 samples can be taken apart in"),
+        (
+            ["--domain", "tales=tales.jsonl", "--gamma", -1],
+            "value for '--gamma': -1.0 is not in the range x>=0.",
+        ),
         (
             ["--domain", "tales=tales.jsonl", "--samples", 8, "--pattern", "signed-weighted"],
             "a density is of absolute patterns",

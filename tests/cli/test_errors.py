@@ -128,7 +128,7 @@ WITH_A_MODEL = {
     "too long, named": (["info", "BERT", "--max-tokens", 4096], USAGE, "--max-tokens 4096: this model"),
     "too long": (["eval", "PAIRS", "-m", "BERT", "--max-tokens", 4096], USAGE, "this model takes"),
     "a revision for a folder": (["info", "BERT", "--revision", "main"], USAGE, "is a local folder"),
-    "a level that is no number": (["eval", "PAIRS", "-m", "BERT", "--level", "nan"], USAGE, "between 0 and 1"),
+    "a level that is no number": (["eval", "PAIRS", "-m", "BERT", "--level", "nan"], USAGE, "not a finite number"),
     "a foreign directory": (["eval", "PAIRS", "-m", "BERT", "--out", "FULL"], FAILURE, "holds no actsim run"),
     "a file for a directory": (["eval", "PAIRS", "-m", "BERT", "--out", "PAIRS"], USAGE, "--out takes a directory"),
     "signed shares": (["score", "a", "b", "-m", "BERT", "--explain", "--pattern", "signed-weighted"], USAGE, "shares"),

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,12 @@ from pair_files import made_up_pairs, write_csv
 
 from actsim.config import TEMPLATES
 from actsim.store import open_run
+from actsim_cli.main import actsim
 
-FEW = ("--resamples", "50")
+DRAWN = ("--resamples", "50")
 """Intervals are not what these tests are about."""
+FEW = (*DRAWN, "--no-report")
+"""Nor are figures, which take longer than all the rest."""
 
 
 def summary_of(result):
@@ -34,7 +38,7 @@ def scores_of(directory):
 
 
 def test_the_table_and_the_files_are_the_last_thing_on_stdout(invoke, bert, pairs_csv):
-    result = invoke("eval", pairs_csv, "-m", bert, "--out", "run", *FEW)
+    result = invoke("eval", pairs_csv, "-m", bert, "--out", "run", *DRAWN)
     assert result.exit_code == 0
     run = open_run("run")
     lines = result.stdout.splitlines()
@@ -157,7 +161,7 @@ def test_every_option_of_statistics_reaches_the_summary(invoke, bert, pairs_csv)
 
 def test_controls_reach_the_run_the_screen_and_the_report(invoke, llama, pairs_csv):
     options = ("--control", "random-weights", "--control", "shuffled-tokens", "--control-seed", "4")
-    result = invoke("eval", pairs_csv, "-m", llama, "--out", "run", *options, *FEW)
+    result = invoke("eval", pairs_csv, "-m", llama, "--out", "run", *options, *DRAWN)
     assert result.exit_code == 0, result.output
     controls = open_run("run").summary["controls"]
     assert [(control["name"], control["seed"]) for control in controls] == [
@@ -266,9 +270,9 @@ def test_a_run_that_is_summed_up_again_reports_the_command_of_its_figures(invoke
 
 
 def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(invoke, bert, tmp_path):
-    pairs = write_csv(tmp_path / "many.csv", made_up_pairs(1000))
-    args = ("eval", pairs, "-m", bert, "--batch-tokens", "64", "--out", "run", *FEW)
-    process = start(*args, stderr=subprocess.PIPE)
+    pairs = write_csv(tmp_path / "many.csv", made_up_pairs(320))
+    args = ("eval", pairs, "-m", bert, "--batch-tokens", "128", "--out", "run", *FEW)
+    process = start(*args)
     wait_for_a_part(process, Path("run/parts"))
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=120)
@@ -282,9 +286,9 @@ def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(invoke, bert, tmp_pa
     resumed = invoke(*args)
     assert resumed.exit_code == 0
     done = sum(manifest["parts"][int(name.split("-")[1])] for name in kept)
-    assert f"{done} of 1000 pairs are scored already" in resumed.stderr
+    assert f"{done} of 320 pairs are scored already" in resumed.stderr
     assert set(kept) < {path.name for path in Path("run/parts").iterdir()}
-    assert sorted(open_run("run").table["pair"].to_pylist()) == list(range(1000))
+    assert sorted(open_run("run").table["pair"].to_pylist()) == list(range(320))
 
 
 @pytest.mark.parametrize("options", [(), ("--fresh",)])
@@ -312,12 +316,12 @@ def wait_for_a_part(process, folder):
         time.sleep(0.01)
 
 
-def start(*args, stderr):
+def start(*args):
     code = "from actsim_cli.main import run; run()"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TERM": "xterm", "COLUMNS": "80"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", code, *map(str, args)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, preexec_fn=heed_interrupts
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed_interrupts
     )
 
 
@@ -338,18 +342,23 @@ def read_terminal(master):
 
 
 @pytest.mark.parametrize("quiet", [(), ("--quiet",)])
-def test_a_terminal_on_stderr_gets_a_progress_bar_unless_quiet(bert, pairs_csv, quiet):
+def test_a_terminal_on_stderr_gets_a_progress_bar_unless_quiet(bert, pairs_csv, quiet, monkeypatch, capsys):
     master, terminal = pty.openpty()
-    process = start("eval", pairs_csv, "-m", bert, "--out", "run", *quiet, *FEW, stderr=terminal)
-    os.close(terminal)
-    shown = read_terminal(master)
+    monkeypatch.setenv("TERM", "xterm")
+    with ThreadPoolExecutor(1) as reader, os.fdopen(terminal, "w") as stderr:
+        shown = reader.submit(read_terminal, master)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with pytest.raises(SystemExit) as ended:
+            actsim.main(["eval", str(pairs_csv), "-m", str(bert), "--out", "run", *quiet, *FEW])
+        monkeypatch.undo()
+        stderr.close()
+        told = shown.result()
     os.close(master)
-    stdout, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert "\x1b" not in stdout
+    assert ended.value.code == 0
+    assert "\x1b" not in capsys.readouterr().out
     if quiet:
-        assert shown == ""
+        assert told == ""
     else:
-        assert "12/12" in shown
-        assert "pairs/s" in shown
-        assert "loading" in shown
+        assert "12/12" in told
+        assert "pairs/s" in told
+        assert "loading" in told

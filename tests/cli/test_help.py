@@ -131,8 +131,7 @@ def test_defaults_are_those_of_the_library():
 
 
 def test_help_names_everything_that_the_library_accepts(invoke):
-    from actsim.models.devices import DTYPES
-    from actsim.models.loading import FAMILIES
+    from actsim.models.settings import DTYPES, FAMILIES
 
     text = " ".join(invoke("eval", "--help").stdout.split())
     for name in (*MEASURES, *PATTERNS, *DTYPES, *FAMILIES, *BENCHMARKS):

@@ -252,7 +252,7 @@ def test_views_and_mixed_types() -> None:
 
 
 def test_two_runs_give_the_same_bits() -> None:
-    trace = placed(tiny_traces.make_trace(tiny_traces.make_map(130, 140), [7, 12, 3], dtype=torch.bfloat16))
+    trace = placed(tiny_traces.make_trace(tiny_traces.make_map(65, 129), [7, 12, 3], dtype=torch.bfloat16))
     sets = triton.top_sets([trace], Pattern(), 0.1)[0]
     first, second = (triton.pair_moments(trace, all_pairs(3), Pattern(), EVERYTHING, sets) for _ in range(2))
     assert torch.equal(first, second)

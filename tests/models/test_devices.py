@@ -7,7 +7,8 @@ import torch
 
 from actsim.errors import UsageError
 from actsim.models import devices
-from actsim.models.devices import DTYPES, dtype_name, resolve_device, resolve_dtype
+from actsim.models.devices import dtype_name, resolve_device, resolve_dtype
+from actsim.models.settings import DTYPES
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -89,6 +89,7 @@ def test_the_bundled_copy_is_found_and_never_imported(tmp_path, monkeypatch):
     source = locate(DEFAULT_MODEL)
     assert (source.kind, source.folder, source.revision) == ("bundled", folder, DEFAULT_REVISION)
     assert "SHA-256 verified" in source.note
+    assert source.sha256 == weights_sha256([folder / "model.safetensors"])
     assert BUNDLED_PACKAGE not in sys.modules
 
 

@@ -14,7 +14,7 @@ import torch
 
 from actsim.errors import MissingExtraError, ModelError, UsageError
 from actsim.models.loading import load_model, wrap_model
-from actsim.models.placement import DEVICE_MAPS
+from actsim.models.settings import DEVICE_MAPS
 from actsim.pipelines.sts import prepare, score_batch
 
 ROOT = Path(__file__).parents[2]

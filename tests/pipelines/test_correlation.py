@@ -7,7 +7,8 @@ import scipy.stats
 
 from actsim.errors import DataError, NumericError, UsageError
 from actsim.pipelines.correlation import ControlScores, Selection, summarise
-from actsim.stats.bands import Band, choose_band
+from actsim.stats.band_choice import choose_band
+from actsim.stats.bands import Band
 from actsim.stats.bootstrap import bootstrap_partial_spearman, bootstrap_spearman
 from actsim.stats.correlation import partial_spearman
 

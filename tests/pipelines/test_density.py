@@ -175,8 +175,8 @@ def test_each_language_activates_its_own_planted_half_and_both_together_all(tmp_
     ("changes", "message"),
     [
         ({"pattern": "signed-weighted"}, "a density is of absolute patterns"),
-        ({"folds": 11}, r"--folds 11: the 10 samples of tales can be taken apart in 1 to 10 folds; give fewer"),
-        ({"folds": 0}, "--folds 0: the 10 samples"),
+        ({"folds": 11}, r"--folds 11: 10 samples can be taken apart in 1 to 10 folds; give fewer"),
+        ({"folds": 0}, "--folds 0: 10 samples"),
         ({"objective": "embedding-norm"}, "unknown objective 'embedding-norm'"),
     ],
 )

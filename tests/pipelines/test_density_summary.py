@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import made_up_densities
 import numpy as np
+import pyarrow as pa
 import pytest
 from made_up_densities import GAMMAS
 
 from actsim.stats.folds import fold_interval
+from actsim.store.densities import Densities
 
 FALLING = {"tales": [0.4, 0.4, 0.3, 0.2], "code": [0.45, 0.4, 0.1, 0.2]}
 
@@ -71,3 +73,10 @@ def test_a_single_layer_has_no_depth_and_a_single_fold_no_verdict():
     assert made_up_densities.summary(made_up_densities.densities({"tales": [0.3]}))["depth"] == []
     summary = made_up_densities.summary(made_up_densities.densities(FALLING, folds=0))
     assert {(row["ci_low"], row["verdict"]) for row in summary["depth"]} == {(None, None)}
+
+
+def test_module_kinds_stand_in_the_order_of_the_model():
+    found = made_up_densities.densities({"tales": [0.1, 0.2]})
+    turned = Densities(pa.Table.from_pylist(found.table.to_pylist()[::-1]), found.domains, found.gammas)
+    assert (found.kinds, turned.kinds) == (("all", "q", "up"), ("all", "up", "q"))
+    np.testing.assert_array_equal(turned.counts("up"), found.counts("up"))

@@ -11,7 +11,7 @@ from scipy import sparse
 import actsim
 from actsim.config import FINGERPRINTS, Encoding, Scoring
 from actsim.core.objectives import OBJECTIVES
-from actsim.errors import NumericError, UsageError
+from actsim.errors import ModelError, NumericError, UsageError
 from actsim.models.loading import wrap_model
 from actsim.pipelines.encoding import Encoder, encode
 from actsim.pipelines.similarity import fingerprint, similarity
@@ -170,3 +170,46 @@ def test_settings_that_do_not_fit_the_model_are_refused():
             Encoder(loaded, scoring, encoding)
     with pytest.raises(UsageError, match="pass \\[text\\]"):
         encode("a man walks", loaded)
+
+
+def limit_memory(monkeypatch, tokens: int) -> list[int]:
+    """Let batches of more padded tokens fail as on a full card; returns the sizes that were tried."""
+    whole, tried = Encoder._vectors, []
+
+    def limited(self, batch):
+        tried.append(batch.input_ids.numel())
+        if tried[-1] > tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(self, batch)
+
+    monkeypatch.setattr(Encoder, "_vectors", limited)
+    return tried
+
+
+@pytest.mark.parametrize("kind", ["columns", "sets"])
+def test_out_of_memory_halves_the_batches_says_so_and_changes_no_vector(monkeypatch, caplog, kind):
+    loaded = tiny_models.loaded("bert", dtype=torch.float64)
+    encoder = Encoder(loaded, scoring_of(loaded, batch_tokens=1000), Encoding(kind))
+    texts = [*TEXTS, *TEXTS[::-1]]
+    whole, longest = encoder.encode(texts), max(len(ids) for ids in loaded.tokenizer(TEXTS)["input_ids"])
+    tried, done = limit_memory(monkeypatch, longest), []
+    torch.testing.assert_close(encoder.encode(texts, done.append), whole, rtol=1e-6, atol=1e-8)
+    assert tried[0] > longest and tried[-1] <= longest
+    assert sum(done) == len(texts)
+    said = [record.message for record in caplog.records if "out of memory on cpu" in record.message]
+    assert len(said) == sum(size > longest for size in tried)
+
+
+def test_a_text_that_does_not_fit_alone_is_an_error_that_names_it(monkeypatch):
+    limit_memory(monkeypatch, 0)
+    with pytest.raises(ModelError, match="text 1: the memory of cpu does not suffice for this text alone"):
+        encode(TEXTS[:1], tiny_models.loaded("bert"))
+
+
+def test_other_errors_of_torch_pass_through(monkeypatch):
+    def broken(self, batch):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Encoder, "_vectors", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        encode(TEXTS[:2], tiny_models.loaded("bert"))

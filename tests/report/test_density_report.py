@@ -111,6 +111,14 @@ def test_names_are_text_in_every_form():
     printed(summary)
 
 
+@pytest.mark.parametrize(("least", "step"), [(2e-6, 1), (1e-10, 1), (1e-12, 2), (0.0, 1)])
+def test_no_axis_over_gamma_has_more_than_eight_ticks(monkeypatch, least, step):
+    monkeypatch.setattr(made_up_densities, "GAMMAS", (least, 1e-5, 2e-5, 1e-3))
+    summary = made_up_densities.summary(made_up_densities.densities({"tales": [0.4, 0.2]}))
+    for figure in (thresholds(summary), sensitivity(summary)):
+        assert figure["layout"]["xaxis"]["dtick"] == step
+
+
 def test_interactive_figures_have_the_numbers_of_the_summary():
     summary = summed_up()
     figures = curves(summary)

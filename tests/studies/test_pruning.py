@@ -128,7 +128,10 @@ def test_counts_of_a_density_run_are_those_that_are_counted_anew(tmp_path):
     )
     assert request.profile().tolist() == found.tolist()
     assert np.argmax(request.allocate(found).sparsities) == np.argmin(found - 0.1 / np.arange(1, 4))
-    for domain, at, says in (("elsewhere", gamma, "has the domains tales, others"), ("tales", 0.123, "has those over")):
+    for domain, at, says in (
+        ("elsewhere", gamma, "has the domains tales, others"),
+        ("tales", 0.123, "has no counts over that"),
+    ):
         with pytest.raises(UsageError, match=says):
             shares_of_run(run.directory, loaded, domain, at)
     with pytest.raises(UsageError, match="not those of"):

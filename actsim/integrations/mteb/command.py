@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from actsim.errors import ModelError, UsageError
+from actsim.integrations.mteb.fingerprint_settings import read_settings
 from actsim.integrations.mteb.model_meta import ORGANISATION, base_of, described
 from actsim.integrations.mteb.registration import TASKS, register
 
 PREFIX = f"{ORGANISATION}/"
-VALUES_IN_JSON = ("dim", "top_fraction", "seed", "max_tokens", "batch_tokens", "trust_remote_code")
 
 
 def run_command_line(arguments: Sequence[str], settings: Sequence[str] = ()) -> None:
@@ -48,24 +46,6 @@ def run_command_line(arguments: Sequence[str], settings: Sequence[str] = ()) -> 
         ) from error
     finally:
         sys.argv = before
-
-
-def read_settings(settings: Sequence[str]) -> Mapping[str, Any]:
-    """``name=value`` texts as the keyword arguments of ``ActSimEncoder``.
-
-    Raises:
-        UsageError: another form, a name given twice, or a number that is none.
-    """
-    found: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or name in found:
-            raise UsageError(f"--set {setting}: give every setting once, as NAME=VALUE, such as kind=sketch.")
-        try:
-            found[name] = json.loads(value) if name in VALUES_IN_JSON else value
-        except json.JSONDecodeError:
-            raise UsageError(f"--set {setting}: {value!r} is no number; null stands for no limit.") from None
-    return found
 
 
 def _task_names() -> list[str]:

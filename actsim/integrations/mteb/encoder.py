@@ -15,16 +15,14 @@ from tqdm.auto import tqdm
 
 from actsim.config import Encoding
 from actsim.errors import DataError, UsageError
-from actsim.integrations.mteb.model_meta import (
+from actsim.integrations.mteb.fingerprint_settings import (
     ENCODING_SETTINGS,
     LOADING_SETTINGS,
     SCORING_SETTINGS,
-    base_of,
     checked,
-    described,
     part,
-    revision_of,
 )
+from actsim.integrations.mteb.model_meta import base_of, described, revision_of
 from actsim.models.loading import LoadedModel, load_model
 from actsim.pipelines.encoding import Encoder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -14,16 +14,11 @@ from mteb.models.model_implementations import MODEL_REGISTRY
 from mteb.models.model_meta import ScoringFunction
 
 from actsim.config import Encoding
+from actsim.integrations.mteb.fingerprint_settings import ENCODING_SETTINGS, checked, part
 from actsim.models.loading import weights_identity
 from actsim.models.locate import DEFAULT_MODEL
-from actsim.registry import unknown_name
 
 ORGANISATION = "actsim"
-
-ENCODING_SETTINGS = tuple(field.name for field in fields(Encoding))
-SCORING_SETTINGS = ("objective", "pattern", "template", "max_tokens", "batch_tokens")
-LOADING_SETTINGS = ("dtype", "family", "trust_remote_code", "allow_unsafe_weights", "device_map")
-SETTINGS = (*ENCODING_SETTINGS, *SCORING_SETTINGS, *LOADING_SETTINGS)
 
 INHERITED = (
     "release_date",
@@ -101,27 +96,6 @@ def base_of(name: str) -> str:
     """The base model that a name in MTEB stands for where none is registered: all of it but ``actsim/``."""
     base = name.removeprefix(f"{ORGANISATION}/")
     return DEFAULT_MODEL if name_of(DEFAULT_MODEL) == name else base
-
-
-def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that say something: by actsim's names, without those that are None (but ``dim=None``).
-
-    Raises:
-        UsageError: an unknown setting, or one that is impossible whatever the model.
-    """
-    for name in settings:
-        if name not in (*SETTINGS, "embed_dim"):
-            raise unknown_name("setting of ActSimEncoder", name, SETTINGS)
-    own = {name: value for name, value in settings.items() if value is not None or name == "dim"}
-    if "embed_dim" in own:  # MTEB's word
-        own["dim"] = own.pop("embed_dim")
-    Encoding(**part(own, ENCODING_SETTINGS))
-    return own
-
-
-def part(settings: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The settings of these names."""
-    return {name: settings[name] for name in names if name in settings}
 
 
 def revision_of(weights: str, settings: Mapping[str, Any]) -> str:
