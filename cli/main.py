@@ -28,6 +28,7 @@ from .perplexity import perplexity_command
 from .prune import prune_command
 from .report import report_command
 from .score import score_command
+from .study import study_command
 from .tasks import tasks_command
 
 QUIET_LIBRARIES = {
@@ -143,6 +144,7 @@ COMMANDS = (
     domains_command,
     prune_command,
     perplexity_command,
+    study_command,
     tasks_command,
     score_command,
     info_command,

@@ -1,0 +1,240 @@
+"""From a study to its finished grid: every cell prunes a dense model anew, and is measured; what is there is kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actsim.config import DEFAULT_BATCH_TOKENS, digest_of
+from actsim.core.sparsity import Floats
+from actsim.data.domains import Domain
+from actsim.models.loading import LoadedModel
+from actsim.models.sampling import Samples
+from actsim.pipelines.pruning import pruned_blocks
+from actsim.report.study_tables import study_files
+from actsim.store import RunStore, TableRun
+from actsim.store.cells import (
+    ACHIEVED,
+    DENSE,
+    PLANNED,
+    PROFILE,
+    STUDY,
+    CellValues,
+    cell_table,
+    cells_layout,
+    open_study,
+)
+from actsim.studies import REPORTS
+from actsim.studies.evaluations import Evaluation, item_counts, load_evaluations
+from actsim.studies.grid_summary import Intervals, summarise
+from actsim.studies.over_samples import missing_parts
+from actsim.studies.pruning import Calibration, Request, prune
+from actsim.studies.record import circumstances
+from actsim.studies.study_file import Cell, Study
+
+Progress = Callable[[int, int], None]
+"""Told how many cells are done, and of how many."""
+Load = Callable[[], LoadedModel]
+"""Loads the dense model; asked for again before every cell, once the last one's is gone."""
+
+
+@dataclass(frozen=True)
+class GridRequest:
+    """A study that may be begun: everything about it is decided.
+
+    Attributes:
+        study: what was asked for.
+        load: loads the dense model.
+        identity: of that model, with its type and number of blocks.
+        evaluations: what every model is measured on.
+        calibrations: name -> texts.
+        record: circumstances for the manifest.
+        data_dir: where corpora were looked for.
+    """
+
+    study: Study
+    load: Load
+    identity: dict[str, Any]
+    evaluations: tuple[Evaluation, ...]
+    calibrations: dict[str, Domain]
+    record: dict[str, Any]
+    data_dir: str | Path | None = None
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Those that are pruned; cell 0 is the dense model, the first of these is cell 1."""
+        return self.study.cells()
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What the values depend on, ready for JSON."""
+        study = self.study
+        return {
+            "study": STUDY,
+            **self.identity,
+            "cells": [cell.to_dict() for cell in self.cells],
+            "allocations": {own.label: dict(own.settings) for own in study.allocations},
+            "samples": study.samples,
+            "seq_len": study.seq_len,
+            "calibrations": {name: domain.identity() for name, domain in self.calibrations.items()},
+            "evaluations": [
+                {"data": own.data, "figures": dict(own.figures), **own.identity()} for own in self.evaluations
+            ],
+        }
+
+    @property
+    def default_directory(self) -> Path:
+        """``reports/study-<model>-<first eight digits of the digest>``."""
+        model = str(self.identity["model"]["name"]).rpartition("/")[2]
+        return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{STUDY}-{model}-{digest_of(self.config)[:8]}")
+
+
+def request_study(study: Study, load: Load, data_dir: str | Path | None = None) -> GridRequest:
+    """Read all data and check what is asked for; nothing is pruned.
+
+    Args:
+        study: from ``read_study``.
+        load: loads the dense model.
+        data_dir: where corpora and benchmarks are looked for.
+
+    Raises:
+        ActsimError: see ``load_evaluations``, ``load_domain`` and ``Calibration.draw``.
+    """
+    loaded = load()
+    identity = {"model": loaded.identity(), "dtype": loaded.dtype, "n_layers": loaded.n_layers}
+    evaluations = load_evaluations(study, loaded, data_dir)
+    needed = dict.fromkeys(cell.calibration for cell in study.cells() if cell.calibration is not None)
+    calibrations = {name: _calibration(study, name, 0, data_dir).load() for name in needed}
+    for name, domain in calibrations.items():
+        _calibration(study, name, study.seeds[0], data_dir).draw(domain, loaded)
+    return GridRequest(study, load, identity, evaluations, calibrations, circumstances(loaded, None), data_dir)
+
+
+def _calibration(study: Study, name: str, seed: int, data_dir: str | Path | None) -> Calibration:
+    return Calibration(name, study.samples, study.seq_len, seed, data_dir)
+
+
+def run_study(
+    request: GridRequest,
+    *,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    intervals: Intervals | None = None,
+    command: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> TableRun:
+    """Prune and measure every cell that the directory misses, then sum all of them up.
+
+    A cell is written when it is complete: an interrupted study loses the one that was being made. A finished one is
+    summed up again without a model.
+
+    Args:
+        request: from ``request_study``.
+        out: the study's directory; default ``request.default_directory``.
+        fresh: start over where the directory holds a run already, this one or another.
+        intervals: how cells are summed up.
+        command: the command line that repeats the study, for its record.
+        progress: told of every cell that is done.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        ActsimError: see ``RunStore.begin``, ``prune`` and the evaluations.
+    """
+    directory = Path(out) if out is not None else request.default_directory
+    blocks = dict.fromkeys((PLANNED, ACHIEVED, PROFILE), int(request.identity["n_layers"]))
+    layout = cells_layout(digest_of(request.config), len(request.cells) + 1, blocks | item_counts(request.evaluations))
+    record = request.record | {"command": list(command) if command else None}
+    with RunStore.begin(directory, request.config, layout, record=record, fresh=fresh) as store:
+        _fill(request, store, progress)
+        store.update_manifest(command=record["command"])
+        summary = summarise(request.config, CellValues(store.read_parts()), intervals or Intervals())
+        store.finish(None, summary, study_files(summary))
+    return open_study(directory)
+
+
+def _fill(request: GridRequest, store: RunStore, progress: Progress | None) -> None:
+    """Make the cells that the store misses."""
+    missing = missing_parts(store)
+    if not missing:
+        return
+    total = len(request.cells) + 1
+    maker = _Maker(request)
+    for done, number in enumerate(missing, start=total - len(missing)):
+        if progress is not None:
+            progress(done, total)
+        store.write_part(number, cell_table(number, maker.values(number)))
+    if progress is not None:
+        progress(total, total)
+
+
+class _Maker:
+    """Makes cells one after the other, with one model in memory.
+
+    Args:
+        request: the study.
+    """
+
+    def __init__(self, request: GridRequest) -> None:
+        self._request = request
+        self._dense: LoadedModel | None = None
+        self._samples: dict[tuple[str, int], Samples] = {}
+        self._profiles: dict[tuple[str, str | None, int | None], Floats] = {}
+
+    def _keep_profile(self, cell: Cell, profile: Floats) -> None:
+        """Remember what the allocation of a cell went by: the cells of other scores and sparsities go by it as well."""
+        if np.isfinite(profile).all():
+            self._profiles[cell.allocation.label, cell.calibration, cell.seed] = profile
+
+    def values(self, number: int) -> dict[str, list[float]]:
+        """Every measure of a cell."""
+        loaded = self._take_dense()
+        if number == DENSE:
+            zeros = [block.zeros / block.parameters for block in pruned_blocks(loaded)]
+            plan = {PLANNED: [0.0] * len(zeros), ACHIEVED: zeros, PROFILE: [np.nan] * len(zeros)}
+        else:
+            plan = self._prune(loaded, self._request.cells[number - 1])
+        found = dict(plan)
+        for evaluation in self._request.evaluations:
+            found |= evaluation.measure(loaded)
+        if number == DENSE:
+            self._dense = loaded
+        return found
+
+    def _prune(self, loaded: LoadedModel, cell: Cell) -> dict[str, list[float]]:
+        """Prune the model in place; what of every block was planned, done, and gone by."""
+        request = Request(loaded, cell.recipe(DEFAULT_BATCH_TOKENS), self._drawn(cell, loaded))
+        known = self._profiles.get((cell.allocation.label, cell.calibration, cell.seed))
+        profile = request.profile() if known is None else known
+        if profile is not None:
+            self._keep_profile(cell, profile)
+        allocation = request.allocate(profile)
+        blocks = prune(request, allocation)
+        return {
+            PLANNED: allocation.sparsities.tolist(),
+            ACHIEVED: [block.zeros / block.parameters for block in blocks],
+            PROFILE: [np.nan] * len(blocks) if profile is None else profile.tolist(),
+        }
+
+    def _drawn(self, cell: Cell, loaded: LoadedModel) -> Samples | None:
+        """The calibration samples of a cell, drawn once; None where they do not matter."""
+        if cell.calibration is None or cell.seed is None:
+            return None
+        key = cell.calibration, cell.seed
+        if key not in self._samples:
+            study = self._request.study
+            drawing = Calibration(cell.calibration, study.samples, study.seq_len, cell.seed, self._request.data_dir)
+            self._samples[key] = drawing.draw(self._request.calibrations[cell.calibration], loaded)
+        return self._samples[key]
+
+    def _take_dense(self) -> LoadedModel:
+        """The dense model, loaded anew after it was pruned; there is never a second one beside it."""
+        loaded, self._dense = self._dense, None
+        return self._request.load() if loaded is None else loaded

@@ -1,0 +1,117 @@
+"""``actsim study``: many pruned models of one dense one, measured and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import domain_options
+from . import options as shared
+from .arguments import Options, load_silently
+from .display import Screen, keeping
+
+if TYPE_CHECKING:
+    from actsim.models.loading import LoadedModel
+    from actsim.store import TableRun
+    from actsim.studies.grid import GridRequest
+    from actsim.studies.study_file import Study
+
+SHORT_HELP = "Prune a model in many ways and measure what is left."
+EPILOG = """\b
+Examples:
+  actsim study quick
+  actsim study study.yaml --data-dir data
+  actsim study study.yaml -m my-models/llama --out reports/my-study
+\b
+study.yaml:
+  scores: [wanda, magnitude]
+  allocations: [uniform, activation, {name: progression, delta: 0.05}]
+  sparsities: [0.5, 0.6]
+  calibrations: [c4]
+  samples: 128
+  seq_len: 256
+  seeds: [0, 1, 2, 3, 4]
+  perplexity: [{data: wikitext2, context: 256}]
+"""
+
+model = shared.option(
+    "-m", "--model", section=shared.MODEL, metavar="NAME|DIR", help="In place of the model that the study names."
+)
+out = shared.option(
+    "--out",
+    section=shared.OUTPUT,
+    metavar="DIR",
+    help="Where the files go; by default reports/study-<model>-<digest>.",
+)
+
+
+@click.command(
+    "study", cls=shared.SectionCommand, context_settings=shared.CONTEXT, epilog=EPILOG, short_help=SHORT_HELP
+)
+@click.argument("file", metavar="STUDY.yaml|NAME")
+@domain_options.data_dir
+@model
+@domain_options.loading
+@shared.resamples
+@shared.level
+@shared.seed
+@out
+@shared.fresh
+@shared.display_options
+@click.pass_context
+def study_command(ctx: click.Context, **options: Any) -> None:
+    """Prune a model anew for every combination of score, allocation, sparsity, calibration and seed that the study
+    names, measure each, and compare the allocations seed by seed.
+
+    STUDY.yaml as below, or a study that comes with actsim: quick (some minutes, needs nothing else) or paper.
+
+    The study is kept in a directory: after an interruption the same command goes on with the next combination.
+    """
+    screen = Screen.of(options)
+    domain_options.check_out(options)
+    study = _study(options)
+    run = _run(screen, _request(screen, study, options), ctx.meta[shared.COMMAND], options)
+    from actsim.report.study_tables import study_table
+    from actsim.report.terminal import files_lines
+    from actsim.store.manifest import MANIFEST_NAME
+
+    screen.show(study_table(run.summary), run.summary)
+    screen.list_files(files_lines(run.directory, [MANIFEST_NAME, *run.manifest["files"]]))
+
+
+def _study(options: Options) -> Study:
+    from actsim.studies.study_file import read_study, with_model
+
+    return with_model(read_study(options["file"]), options["model"])
+
+
+def _request(screen: Screen, study: Study, options: Options) -> GridRequest:
+    """The data of the study, read, and what is asked of it."""
+    if study.tasks:
+        from actsim.integrations import lm_eval
+
+        lm_eval.check_installed("a study with tasks")
+    from actsim.models.locate import DEFAULT_MODEL
+    from actsim.studies.grid import request_study
+
+    def dense() -> LoadedModel:
+        return load_silently(screen, study.model or DEFAULT_MODEL, {**options, "max_tokens": None})
+
+    request = request_study(study, dense, options["data_dir"])
+    screen.say(f"study: {len(request.cells)} pruned models and the dense one")
+    return request
+
+
+def _run(screen: Screen, request: GridRequest, command: list[str], options: Options) -> TableRun:
+    """The study, with its progress shown; Ctrl-C says where it is kept."""
+    from actsim.studies.grid import run_study
+    from actsim.studies.grid_summary import Intervals
+
+    intervals = Intervals(**{name: options[name] for name in ("level", "resamples", "seed")})
+    directory = request.default_directory if options["out"] is None else Path(options["out"])
+    with keeping(directory, options["fresh"]), screen.progress("models", ("pruning", "summing up")) as progress:
+        return run_study(
+            request, out=directory, fresh=options["fresh"], intervals=intervals, command=command, progress=progress
+        )

@@ -1,0 +1,180 @@
+"""``actsim study``: its cells are those of prune and ppl, its figures follow from them, and a kill costs one cell."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import tiny_models
+
+from actsim.store.cells import CellValues, open_study
+from actsim.studies import grid
+from actsim.studies.study_file import read_study, shipped_studies
+
+TEXT = "\n".join(tiny_models.SENTENCES * 4)
+STUDY = """
+scores: [wanda, magnitude]
+allocations: [uniform, {name: progression, delta: 0.2}]
+sparsities: [0.5]
+calibrations: ["notes=notes.txt"]
+samples: 4
+seq_len: 12
+seeds: [0, 1, 2]
+perplexity: [{data: notes.txt, context: 16}]
+"""
+
+
+@pytest.fixture
+def study(own_directory):
+    (own_directory / "notes.txt").write_text(TEXT, encoding="utf-8")
+    (own_directory / "study.yaml").write_text(STUDY, encoding="utf-8")
+    return own_directory
+
+
+def summary_of(invoke, llama, *more):
+    result = invoke("study", "study.yaml", "-m", llama, "--out", "run", "--json", *more)
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_what_no_calibration_touches_is_one_cell(invoke, llama, study):
+    found = summary_of(invoke, llama)
+    seeds = {(row["score"], row["allocation"]): row["seeds"] for row in found["figures"]}
+    progression = "progression (delta 0.2)"
+    assert seeds == {
+        ("wanda", "uniform"): 3,
+        ("wanda", progression): 3,
+        ("magnitude", "uniform"): 1,
+        ("magnitude", progression): 1,
+    }
+
+
+def test_a_cell_is_what_prune_and_ppl_give(invoke, llama, study):
+    summary_of(invoke, llama)
+    run = open_study(study / "run")
+    cells = run.manifest["config"]["cells"]
+    number = 1 + next(i for i, cell in enumerate(cells) if (cell["score"], cell["seed"]) == ("wanda", 2))
+    assert cells[number - 1]["allocation"] == "uniform"
+    calibration = ["--calibration", "notes=notes.txt", "--samples", 4, "--seq-len", 12, "--seed", 2]
+    pruned = invoke("prune", "-m", llama, *calibration, "--out", "pruned", "--json")
+    measured = invoke("ppl", "-m", study / "pruned", "--data", "notes.txt", "--context", 16, "--json")
+    values = CellValues(run.table)
+    windows = json.loads(measured.stdout)["window_nll"]
+    assert values.of(number, "nll:notes.txt") == pytest.approx(windows, rel=1e-6)
+    achieved = [block["achieved"] for block in json.loads(pruned.stdout)["blocks"]]
+    assert values.of(number, "achieved").tolist() == achieved
+    assert values.of(0, "achieved").max() == 0
+
+
+def test_figures_are_means_over_seeds_and_differences_are_paired(invoke, llama, study):
+    found = summary_of(invoke, llama)
+    run = open_study(study / "run")
+    values, cells = CellValues(run.table), run.manifest["config"]["cells"]
+
+    def levels(allocation):
+        return np.array(
+            [
+                values.of(number, "nll:notes.txt").mean()
+                for number, cell in enumerate(cells, start=1)
+                if cell["score"] == "wanda" and cell["allocation"].startswith(allocation)
+            ]
+        )
+
+    uniform, progression = levels("uniform"), levels("progression")
+    row = next(r for r in found["figures"] if (r["score"], r["allocation"]) == ("wanda", "uniform"))
+    assert row["value"] == pytest.approx(np.exp(uniform).mean())
+    interval = scipy.stats.t.interval(0.95, 2, np.exp(uniform).mean(), scipy.stats.sem(np.exp(uniform)))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval)
+    (difference,) = [r for r in found["differences"] if r["score"] == "wanda"]
+    assert difference["against"] == "uniform"
+    change = progression - uniform
+    assert difference["difference"] == pytest.approx(100 * math.expm1(change.mean()))
+    assert difference["p"] == pytest.approx(scipy.stats.ttest_rel(progression, uniform).pvalue)
+    assert difference["items_low"] <= difference["difference"] <= difference["items_high"]
+
+
+def test_an_interruption_loses_the_cell_that_was_made_and_no_other(invoke, llama, study, monkeypatch):
+    whole = summary_of(invoke, llama)
+    prune, made = grid.prune, []
+
+    def fail_at_the_fourth(request, allocation):
+        made.append(request.recipe.score)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return prune(request, allocation)
+
+    monkeypatch.setattr(grid, "prune", fail_at_the_fourth)
+    result = invoke("study", "study.yaml", "-m", llama, "--out", "cut")
+    assert result.exit_code == 130
+    assert "kept in cut" in result.stderr
+    result = invoke("study", "study.yaml", "-m", llama, "--out", "cut", "--json")
+    assert result.exit_code == 0, result.stderr
+    n_cells = len(open_study(study / "cut").manifest["config"]["cells"])
+    assert len(made) == n_cells + 1
+    assert json.loads(result.stdout) == whole
+
+
+def test_a_finished_study_is_summed_up_again_without_pruning(invoke, llama, study, monkeypatch):
+    summary_of(invoke, llama)
+    monkeypatch.setattr(grid, "prune", None)
+    assert summary_of(invoke, llama, "--level", 0.5)["level"] == 0.5
+
+
+def test_an_encoder_is_measured_by_its_own_embeddings(invoke, own_directory):
+    (own_directory / "notes.txt").write_text(TEXT, encoding="utf-8")
+    text = 'allocations: [uniform]\ncalibrations: ["notes=notes.txt"]\nsamples: 2\nseq_len: 16\npairs: [sample]\n'
+    (own_directory / "study.yaml").write_text(text, encoding="utf-8")
+    result = invoke("study", "study.yaml", "--out", "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    own = invoke("eval", "sample", "--out", "eval", "--no-report", "--resamples", 5, "--json")
+    published = next(row for row in json.loads(own.stdout)["baselines"] if row["name"] == "embedding")
+    assert found["dense"][0]["value"] == pytest.approx(100 * published["spearman"])
+    assert found["figures"][0]["value"] < found["dense"][0]["value"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("sparsities: [0.5]", "sparsites: [0.5]"), "Did you mean 'sparsities'"),
+        (("[0.5]", "[1.5]"), "--sparsity must be between 0 and 1, got 1.5"),
+        (("[wanda, magnitude]", "[wand]"), "unknown score 'wand'"),
+        (("delta: 0.2", "beta: 0.2"), "unknown setting of progression 'beta'"),
+        (("[0, 1, 2]", "[0, 0]"), "the seed 0 is given twice"),
+        (("[0, 1, 2]", "[]"), "seeds: []; it has to be a list with at least one entry"),
+        (("perplexity", "pairs"), "unknown key of pairs 'context'"),
+        (("perplexity: [{data: notes.txt, context: 16}]", ""), "nothing to measure"),
+        (("context: 16", "context: many"), "perplexity: context: 'many'; it has to be a whole number"),
+    ],
+)
+def test_a_study_that_cannot_be_run_is_refused_with_its_name(invoke, llama, study, change, said):
+    (study / "study.yaml").write_text(STUDY.replace(*change), encoding="utf-8")
+    result = invoke("study", "study.yaml", "-m", llama)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("actsim: error: study.yaml: ")
+    assert said in result.stderr
+    assert not (study / "reports").exists()
+
+
+def test_what_is_not_yaml_is_a_failure(invoke, study):
+    (study / "study.yaml").write_text("scores: [", encoding="utf-8")
+    result = invoke("study", "study.yaml")
+    assert result.exit_code == 1
+    assert "not YAML" in result.stderr
+
+
+def test_the_studies_that_come_with_actsim_can_be_read():
+    assert {name: len(read_study(name).cells()) for name in shipped_studies()} == {"paper": 244, "quick": 13}
+
+
+def test_the_table_says_which_allocation_is_better(invoke, llama, study):
+    result = invoke("study", "study.yaml", "-m", llama, "--out", "run")
+    assert result.exit_code == 0, result.stderr
+    assert "paired differences, in % of the perplexity" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    verdicts = {row["verdict"] for row in open_study(study / "run").summary["differences"]}
+    assert verdicts <= {"better", "worse", "open"}
+    assert all(verdict in result.stdout for verdict in verdicts)
