@@ -24,16 +24,6 @@ Examples:
   actsim study quick
   actsim study study.yaml --data-dir data
   actsim study study.yaml -m my-models/llama --out reports/my-study
-\b
-study.yaml:
-  scores: [wanda, magnitude]
-  allocations: [uniform, activation, {name: progression, delta: 0.05}]
-  sparsities: [0.5, 0.6]
-  calibrations: [c4]
-  samples: 128
-  seq_len: 256
-  seeds: [0, 1, 2, 3, 4]
-  perplexity: [{data: wikitext2, context: 256}]
 """
 
 model = shared.option(
@@ -65,7 +55,8 @@ def study_command(ctx: click.Context, **options: Any) -> None:
     """Prune a model anew for every combination of score, allocation, sparsity, calibration and seed that the study
     names, measure each, and compare the allocations seed by seed.
 
-    STUDY.yaml as below, or a study that comes with actsim: quick (some minutes, needs nothing else) or paper.
+    STUDY.yaml has lists of scores, allocations, sparsities, calibrations and seeds, and what is measured: perplexity,
+    tasks or pairs. Two studies come with actsim: quick (some minutes, needs nothing else) and paper.
 
     The study is kept in a directory: after an interruption the same command goes on with the next combination.
     """
@@ -94,13 +85,14 @@ def _request(screen: Screen, study: Study, options: Options) -> GridRequest:
 
         lm_eval.check_installed("a study with tasks")
     from actsim.models.locate import DEFAULT_MODEL
+    from actsim.report.wording import counted
     from actsim.studies.grid import request_study
 
     def dense() -> LoadedModel:
         return load_silently(screen, study.model or DEFAULT_MODEL, {**options, "max_tokens": None})
 
     request = request_study(study, dense, options["data_dir"])
-    screen.say(f"study: {len(request.cells)} pruned models and the dense one")
+    screen.say(f"study: {counted(len(request.cells), 'pruned model')} and the dense one")
     return request
 
 

@@ -93,6 +93,7 @@ OWN_MEANING = {
     "domains": {"--max-tokens", "--data-dir", "--out"},
     "density": {"--gamma", "--max-tokens", "--data-dir", "--out"},
     "eval": {"--objective", "--pattern"},
+    "study": {"-m", "--model", "--data-dir", "--out"},
     "tasks": {"-m", "--model", "--shots", "--limit", "--data-dir", "--out"},
     "ppl": {"-m", "--model", "--data-dir"},
     "prune": {"--gamma", "--samples", "--data-dir", "--out"},
