@@ -167,7 +167,7 @@ def test_what_is_not_yaml_is_a_failure(invoke, study):
 
 
 def test_the_studies_that_come_with_actsim_can_be_read():
-    assert {name: len(read_study(name).cells()) for name in shipped_studies()} == {"paper": 244, "quick": 13}
+    assert {name: len(read_study(name).cells()) for name in shipped_studies()} == {"paper": 244, "quick": 15}
 
 
 def test_the_table_says_which_allocation_is_better(invoke, llama, study):
