@@ -49,6 +49,11 @@ class PrunedBlock:
     parameters: int
     zeros: int
 
+    @property
+    def achieved(self) -> float:
+        """The share of its weights that is zero."""
+        return self.zeros / self.parameters
+
 
 def block_sizes(loaded: LoadedModel) -> Floats:
     """Weights of the linear maps of every block; what several maps share counts once."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from actsim.config import DEFAULT_SAMPLE_TOKENS, DEFAULT_SAMPLES, DomainConfig
 from actsim.data.domains import Domain, load_domains
 from actsim.registry import refuse_repeated
-from actsim.studies import REPORTS
+from actsim.studies import default_path
 
 if TYPE_CHECKING:
     from actsim.models.loading import LoadedModel
@@ -53,5 +52,4 @@ class Drawing:
 
 def default_directory(config: DomainConfig) -> Path:
     """``reports/<study>-<model>-<first eight digits of the digest>``, in letters that every file system takes."""
-    model = str(config.model["name"]).rpartition("/")[2]
-    return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.study}-{model}-{config.digest()[:8]}")
+    return default_path(config.study, config.model["name"], config.digest())

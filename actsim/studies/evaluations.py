@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from actsim.config import DEFAULT_BATCH_TOKENS
-from actsim.data.choices import CHOICE_TASKS
 from actsim.data.pairs import PairSet, load_pairs
 from actsim.data.questions import Questions, load_questions
 from actsim.data.running_text import RunningText, load_running_text
@@ -18,6 +17,7 @@ from actsim.models.loading import LoadedModel
 from actsim.pipelines.embedding import embedding_cosines
 from actsim.pipelines.perplexity import Windows, cut_windows, mean_losses
 from actsim.studies.study_file import Study
+from actsim.studies.task_summary import metrics_of
 
 PERPLEXITY, ACCURACY, SPEARMAN = "perplexity", "accuracy", "spearman"
 
@@ -100,13 +100,9 @@ class TaskEvaluation:
         return self.questions.task
 
     @property
-    def _metrics(self) -> tuple[str, ...]:
-        return ("acc", "acc_norm") if CHOICE_TASKS[self.data].length_matters else ("acc",)
-
-    @property
     def items(self) -> Mapping[str, int]:
         """Questions."""
-        return {f"{metric}:{self.data}": len(self.questions) for metric in self._metrics}
+        return {f"{metric}:{self.data}": len(self.questions) for metric in metrics_of(self.data)}
 
     @property
     def figures(self) -> Mapping[str, str]:
@@ -125,7 +121,7 @@ class TaskEvaluation:
 
         rows = lm_eval.answers(self.questions, loaded, batch_tokens=DEFAULT_BATCH_TOKENS)
         ordered = sorted(rows, key=lambda row: row["row"])
-        return {f"{metric}:{self.data}": [float(row[metric]) for row in ordered] for metric in self._metrics}
+        return {f"{metric}:{self.data}": [float(row[metric]) for row in ordered] for metric in metrics_of(self.data)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +29,7 @@ from actsim.store.cells import (
     cells_layout,
     open_study,
 )
-from actsim.studies import REPORTS
+from actsim.studies import default_path
 from actsim.studies.evaluations import Evaluation, item_counts, load_evaluations
 from actsim.studies.grid_summary import Intervals, summarise
 from actsim.studies.over_samples import missing_parts
@@ -91,8 +90,7 @@ class GridRequest:
     @property
     def default_directory(self) -> Path:
         """``reports/study-<model>-<first eight digits of the digest>``."""
-        model = str(self.identity["model"]["name"]).rpartition("/")[2]
-        return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{STUDY}-{model}-{digest_of(self.config)[:8]}")
+        return default_path(STUDY, self.identity["model"]["name"], digest_of(self.config))
 
 
 def request_study(study: Study, load: Load, data_dir: str | Path | None = None) -> GridRequest:
@@ -132,7 +130,7 @@ def run_study(
     """Prune and measure every cell that the directory misses, then sum all of them up.
 
     A cell is written when it is complete: an interrupted study loses the one that was being made. A finished one is
-    summed up again without a model.
+    summed up again without pruning.
 
     Args:
         request: from ``request_study``.
@@ -186,18 +184,13 @@ class _Maker:
         self._request = request
         self._dense: LoadedModel | None = None
         self._samples: dict[tuple[str, int], Samples] = {}
-        self._profiles: dict[tuple[str, str | None, int | None], Floats] = {}
-
-    def _keep_profile(self, cell: Cell, profile: Floats) -> None:
-        """Remember what the allocation of a cell went by: the cells of other scores and sparsities go by it as well."""
-        if np.isfinite(profile).all():
-            self._profiles[cell.allocation.label, cell.calibration, cell.seed] = profile
+        self._profiles: dict[tuple[str, str | None, int | None], Floats | None] = {}
 
     def values(self, number: int) -> dict[str, list[float]]:
         """Every measure of a cell."""
         loaded = self._take_dense()
         if number == DENSE:
-            zeros = [block.zeros / block.parameters for block in pruned_blocks(loaded)]
+            zeros = [block.achieved for block in pruned_blocks(loaded)]
             plan = {PLANNED: [0.0] * len(zeros), ACHIEVED: zeros, PROFILE: [np.nan] * len(zeros)}
         else:
             plan = self._prune(loaded, self._request.cells[number - 1])
@@ -211,15 +204,15 @@ class _Maker:
     def _prune(self, loaded: LoadedModel, cell: Cell) -> dict[str, list[float]]:
         """Prune the model in place; what of every block was planned, done, and gone by."""
         request = Request(loaded, cell.recipe(DEFAULT_BATCH_TOKENS), self._drawn(cell, loaded))
-        known = self._profiles.get((cell.allocation.label, cell.calibration, cell.seed))
-        profile = request.profile() if known is None else known
-        if profile is not None:
-            self._keep_profile(cell, profile)
+        key = cell.allocation.label, cell.calibration, cell.seed
+        if key not in self._profiles:  # cells of other scores and sparsities go by the same profile
+            self._profiles[key] = request.profile()
+        profile = self._profiles[key]
         allocation = request.allocate(profile)
         blocks = prune(request, allocation)
         return {
             PLANNED: allocation.sparsities.tolist(),
-            ACHIEVED: [block.zeros / block.parameters for block in blocks],
+            ACHIEVED: [block.achieved for block in blocks],
             PROFILE: [np.nan] * len(blocks) if profile is None else profile.tolist(),
         }
 
@@ -229,8 +222,7 @@ class _Maker:
             return None
         key = cell.calibration, cell.seed
         if key not in self._samples:
-            study = self._request.study
-            drawing = Calibration(cell.calibration, study.samples, study.seq_len, cell.seed, self._request.data_dir)
+            drawing = _calibration(self._request.study, *key, self._request.data_dir)
             self._samples[key] = drawing.draw(self._request.calibrations[cell.calibration], loaded)
         return self._samples[key]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -27,7 +26,7 @@ from actsim.pipelines.pruning import (
     wanda_profile,
 )
 from actsim.store.plans import read_plan
-from actsim.studies import REPORTS
+from actsim.studies import default_path
 from actsim.studies.profiles import counted_shares, shares_of_run
 from actsim.studies.recipe import Recipe
 
@@ -116,8 +115,7 @@ class Request:
     @property
     def default_directory(self) -> Path:
         """``reports/prune-<model>-<first eight digits of the digest>``."""
-        model = str(self.loaded.source["name"]).rpartition("/")[2]
-        return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{STUDY}-{model}-{digest_of(self.config)[:8]}")
+        return default_path(STUDY, self.loaded.source["name"], digest_of(self.config))
 
     def _given(self) -> Floats:
         return np.array(read_plan(Path(self.recipe.allocation), self.loaded.n_layers))
@@ -209,7 +207,7 @@ def plan_document(
             "sparsity": planned[place],
             "clipped": clipped[place],
             "zeros": block.zeros,
-            "achieved": block.zeros / block.parameters,
+            "achieved": block.achieved,
         }
         for place, block in enumerate(blocks)
     ]

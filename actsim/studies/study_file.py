@@ -13,7 +13,7 @@ import yaml
 
 from actsim.config import DEFAULT_BATCH_TOKENS, DEFAULT_CALIBRATION_SAMPLES
 from actsim.data.benchmarks import BENCHMARKS
-from actsim.data.choices import CHOICE_TASKS
+from actsim.data.choices import check_tasks
 from actsim.data.domains import check_domains
 from actsim.errors import DataError, UsageError
 from actsim.registry import refuse_repeated, unknown_name
@@ -207,15 +207,14 @@ def _check(study: Study) -> None:
     study.cells()  # every combination is checked by its recipe
     if not (study.perplexity or study.tasks or study.pairs):
         raise UsageError("nothing to measure: give perplexity, tasks or pairs.")
-    for task in study.tasks:
-        if task["name"] not in CHOICE_TASKS:
-            raise unknown_name("task", task["name"], CHOICE_TASKS)
+    if study.tasks:
+        check_tasks([task["name"] for task in study.tasks])
     for pairs in study.pairs:
         if pairs["data"] not in BENCHMARKS and not Path(pairs["data"]).suffix:
             raise unknown_name("pairs", pairs["data"], BENCHMARKS, "Or a file.")
     if study.pairs and (study.tasks or study.perplexity):
         raise UsageError("pairs measure encoders, perplexity and tasks causal language models; leave one of them out.")
-    for kind, own in (("perplexity", study.perplexity), ("tasks", study.tasks), ("pairs", study.pairs)):
+    for kind, own in (("perplexity", study.perplexity), ("pairs", study.pairs)):
         refuse_repeated(f"entry of {kind}", [str(next(iter(one.values()))) for one in own])
 
 

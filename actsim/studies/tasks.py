@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from actsim.models.loading import LoadedModel
 from actsim.report.task_tables import task_files
 from actsim.store import RunStore, TableRun
 from actsim.store.answers import STUDY, answers_layout, answers_table, open_tasks
-from actsim.studies import REPORTS
+from actsim.studies import default_path
 from actsim.studies.evaluate import LOG, Progress, pair_counter
 from actsim.studies.record import circumstances
 from actsim.studies.task_summary import Against, Intervals, difference_rows, score_rows
@@ -64,8 +63,7 @@ class Request:
     @property
     def default_directory(self) -> Path:
         """``reports/tasks-<model>-<first eight digits of the digest>``."""
-        model = str(self.loaded.source["name"]).rpartition("/")[2]
-        return REPORTS / re.sub(r"[^A-Za-z0-9._-]+", "_", f"{STUDY}-{model}-{self.digest[:8]}")
+        return default_path(STUDY, self.loaded.source["name"], self.digest)
 
 
 def load_tasks(
