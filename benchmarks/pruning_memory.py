@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from actsim.models.devices import DTYPES
+from actsim.models.devices import resolve_dtype
 from actsim.models.loading import load_model
 from actsim.models.sampling import Samples
 from actsim.studies.pruned_files import write_pruned
@@ -40,7 +40,7 @@ def save_random(folder: Path, options: argparse.Namespace) -> None:
         pad_token_id=0,
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).to(DTYPES[options.dtype]).save_pretrained(folder)
+    LlamaForCausalLM(config).to(resolve_dtype(options.dtype, torch.device("cpu"))).save_pretrained(folder)
     words = models.WordLevel({str(number): number for number in range(VOCABULARY)}, unk_token="1")
     backend = Tokenizer(words)
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -71,7 +71,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, float | str]
     peak.start_phase()
     write_pruned(request, plan_document(request, None, allocation, blocks), folder / "pruned")
     writing = peak.phase_bytes() or 0
-    states = options.samples * options.tokens * options.width * DTYPES[options.dtype].itemsize
+    states = (
+        options.samples * options.tokens * options.width * resolve_dtype(options.dtype, torch.device("cpu")).itemsize
+    )
     return {
         "weights_mb": round(weights / 1e6, 1),
         "hidden_states_mb": round(states / 1e6, 1),
