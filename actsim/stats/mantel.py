@@ -93,22 +93,22 @@ def mantel_replicates(
     diagonal: bool = False,
 ) -> Float[np.ndarray, " resamples"]:
     """Spearman's ρ of the cells of two stacks of matrices, one by one; ``b`` may be a single matrix."""
-    ranks = [_cell_ranks(stack[(..., *_cells(a.shape[-1], diagonal))]) for stack in (a, b)]
-    return _correlation(*ranks)
+    ranks = [cell_ranks(stack[(..., *_cells(a.shape[-1], diagonal))]) for stack in (a, b)]
+    return rank_correlation(*ranks)
 
 
 def _permuted(matrices: list[np.ndarray], rng: np.random.Generator, permutations: int, diagonal: bool) -> Mantel:
     _check(matrices, permutations)
     things = len(matrices[0])
     rows, columns = _cells(things, diagonal)
-    orders, exact = _orders(things, permutations, rng)
+    orders, exact = drawn_orders(things, permutations, rng)
     first = np.zeros((things, things))
-    first[rows, columns] = first[columns, rows] = _cell_ranks(matrices[0][rows, columns])
+    first[rows, columns] = first[columns, rows] = cell_ranks(matrices[0][rows, columns])
     permuted = first[orders[:, rows], orders[:, columns]]
-    others = [_cell_ranks(matrix[rows, columns]) for matrix in matrices[1:]]
-    found = _correlation(permuted, others[0])
+    others = [cell_ranks(matrix[rows, columns]) for matrix in matrices[1:]]
+    found = rank_correlation(permuted, others[0])
     if len(others) == 2:
-        with_held, fixed = _correlation(permuted, others[1]), float(_correlation(*others))
+        with_held, fixed = rank_correlation(permuted, others[1]), float(rank_correlation(*others))
         rest = (1 - with_held**2) * (1 - fixed**2)
         defined = rest > ROUNDING
         found = np.where(defined, found - with_held * fixed, math.nan) / np.sqrt(np.where(defined, rest, 1))
@@ -129,7 +129,9 @@ def _check(matrices: list[np.ndarray], permutations: int) -> None:
             raise DataError("a matrix of similarities must be symmetric.")
 
 
-def _orders(things: int, permutations: int, rng: np.random.Generator) -> tuple[Int[np.ndarray, "orders things"], bool]:
+def drawn_orders(
+    things: int, permutations: int, rng: np.random.Generator
+) -> tuple[Int[np.ndarray, "orders things"], bool]:
     """Orders of the things, the identity first, and whether they are all there are."""
     if math.factorial(things) <= permutations + 1:
         return np.array(list(itertools.permutations(range(things)))), True
@@ -141,12 +143,12 @@ def _cells(things: int, diagonal: bool) -> tuple[np.ndarray, np.ndarray]:
     return np.triu_indices(things, 0 if diagonal else 1)
 
 
-def _cell_ranks(cells: Float[np.ndarray, "*stack cells"]) -> Float[np.ndarray, "*stack cells"]:
+def cell_ranks(cells: Float[np.ndarray, "*stack cells"]) -> Float[np.ndarray, "*stack cells"]:
     """Mid-ranks along the last axis minus their mean; NaN throughout where a cell is NaN."""
     return scipy.stats.rankdata(cells, axis=-1, nan_policy="propagate") - (cells.shape[-1] + 1) / 2
 
 
-def _correlation(x: Float[np.ndarray, "*stack cells"], y: Float[np.ndarray, "*stack cells"]) -> np.ndarray:
+def rank_correlation(x: Float[np.ndarray, "*stack cells"], y: Float[np.ndarray, "*stack cells"]) -> np.ndarray:
     """Pearson's r of centred ranks along the last axis; NaN where one has no variance."""
     norms = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
     return (x * y).sum(axis=-1) / np.where(norms > 0, norms, math.nan)
