@@ -26,14 +26,6 @@ Examples:
   actsim domains --domain boolq --domain siqa --samples 128 --layers 4-6
 """
 
-permutations = shared.option(
-    "--permutations",
-    section=shared.STATISTICS,
-    type=click.IntRange(min=1),
-    default=4999,
-    metavar="N",
-    help="Permutations behind the p-values.",
-)
 out = shared.option(
     "--out",
     section=shared.OUTPUT,
@@ -53,7 +45,7 @@ out = shared.option(
 @shared.batch_tokens
 @shared.layers
 @shared.resamples
-@permutations
+@shared.permutations
 @shared.level
 @out
 @shared.fresh

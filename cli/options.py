@@ -278,6 +278,14 @@ resamples = option(
     metavar="N",
     help="Bootstrap resamples behind the intervals.",
 )
+permutations = option(
+    "--permutations",
+    section=STATISTICS,
+    type=click.IntRange(min=1),
+    default=4999,
+    metavar="N",
+    help="Permutations behind the p-values.",
+)
 level = option(
     "--level",
     section=STATISTICS,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actsim.store import TableRun
     from actsim.studies.grid import GridRequest
     from actsim.studies.study_file import Study
+    from actsim.studies.transfer import DomainMatrices
 
 SHORT_HELP = "Prune a model in many ways and measure what is left."
 EPILOG = """\b
@@ -28,6 +29,12 @@ Examples:
 
 model = shared.option(
     "-m", "--model", section=shared.MODEL, metavar="NAME|DIR", help="In place of the model that the study names."
+)
+similarity = shared.option(
+    "--similarity",
+    section=shared.STATISTICS,
+    metavar="DIR",
+    help="A finished run of 'actsim domains' of the dense model: does calibration on similar domains serve better?",
 )
 out = shared.option(
     "--out",
@@ -44,11 +51,14 @@ out = shared.option(
 @domain_options.data_dir
 @model
 @domain_options.loading
+@similarity
 @shared.resamples
+@shared.permutations
 @shared.level
 @shared.seed
 @out
 @shared.fresh
+@shared.no_report
 @shared.display_options
 @click.pass_context
 def study_command(ctx: click.Context, **options: Any) -> None:
@@ -65,11 +75,8 @@ def study_command(ctx: click.Context, **options: Any) -> None:
     study = _study(options)
     run = _run(screen, _request(screen, study, options), ctx.meta[shared.COMMAND], options)
     from actsim.report.study_tables import study_table
-    from actsim.report.terminal import files_lines
-    from actsim.store.manifest import MANIFEST_NAME
 
-    screen.show(study_table(run.summary), run.summary)
-    screen.list_files(files_lines(run.directory, [MANIFEST_NAME, *run.manifest["files"]]))
+    domain_options.show(screen, run, study_table)
 
 
 def _study(options: Options) -> Study:
@@ -99,11 +106,25 @@ def _request(screen: Screen, study: Study, options: Options) -> GridRequest:
 def _run(screen: Screen, request: GridRequest, command: list[str], options: Options) -> TableRun:
     """The study, with its progress shown; Ctrl-C says where it is kept."""
     from actsim.studies.grid import run_study
-    from actsim.studies.grid_summary import Intervals
+    from actsim.studies.intervals import Intervals
 
-    intervals = Intervals(**{name: options[name] for name in ("level", "resamples", "seed")})
+    intervals = Intervals(**{name: options[name] for name in ("level", "resamples", "permutations", "seed")})
+    similar = _similar(request, options["similarity"])
     directory = request.default_directory if options["out"] is None else Path(options["out"])
     with keeping(directory, options["fresh"]), screen.progress("models", ("pruning", "summing up")) as progress:
         return run_study(
-            request, out=directory, fresh=options["fresh"], intervals=intervals, command=command, progress=progress
+            request,
+            out=directory,
+            fresh=options["fresh"],
+            intervals=intervals,
+            similar=similar,
+            report=not options["no_report"],
+            command=command,
+            progress=progress,
         )
+
+
+def _similar(request: GridRequest, directory: str | None) -> DomainMatrices | None:
+    from actsim.studies.transfer import read_matrices
+
+    return None if directory is None else read_matrices(directory, request.identity["model"])

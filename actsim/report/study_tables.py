@@ -8,26 +8,40 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from actsim.report.study_series import (
+    CalibrationGrid,
+    axis_text,
+    calibration_grids,
+    difference_ends,
+    fixed_text,
+    grid_label,
+    own_domain_text,
+    unit,
+    varied,
+)
+from actsim.report.study_wording import figure_unit, transfer_cells
 from actsim.report.tables import csv_text
 from actsim.report.terminal import Ink, Page
-from actsim.report.wording import MISSING, Row, one_line, percent
+from actsim.report.wording import MISSING, Row, number, one_line, percent
 
-FIGURES_CSV, DIFFERENCES_CSV, PLANS_CSV = "figures.csv", "differences.csv", "plans.csv"
-AXES = ("score", "sparsity", "calibration")
+FIGURES_CSV, DIFFERENCES_CSV, PLANS_CSV, TRANSFER_CSV = "figures.csv", "differences.csv", "plans.csv", "transfer.csv"
+TRANSFER_HEADINGS = ("similarity of", "compared", "ρ", "{level} over domains", "over seeds", "p")
+"""Of the cells of ``transfer_cells``."""
 
 
 def study_table(summary: Row) -> Page:
-    """What ``actsim study`` prints last: the dense model, then every grid, then how allocations differ."""
+    """What ``actsim study`` prints last: the dense model, every grid, how allocations differ, calibrations by texts."""
     return Page(lambda ink: _blocks(ink, summary))
 
 
-def study_files(summary: Row) -> dict[str, bytes]:
-    """Further files of a study: figures, differences and plans."""
-    return {
+def study_csvs(summary: Row) -> dict[str, bytes]:
+    """File name -> content: figures, differences, plans, and how calibrations serve texts where that was asked."""
+    found = {
         FIGURES_CSV: _csv(summary["figures"]),
         DIFFERENCES_CSV: _csv(summary["differences"]),
         PLANS_CSV: _csv(list(_plan_rows(summary["plans"]))),
     }
+    return found | ({TRANSFER_CSV: _csv(summary["transfer"])} if summary["transfer"] else {})
 
 
 def _csv(rows: Sequence[Row]) -> bytes:
@@ -48,27 +62,38 @@ def _plan_rows(plans: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 
 def _blocks(ink: Ink, summary: Row) -> Iterator[RenderableType]:
-    axes = [name for name in AXES if len({row[name] for row in summary["plans"]} - {None}) > 1]
-    fixed = [f"{name} {_axis(summary['plans'][-1], name)}" for name in AXES if name not in axes]
+    axes, fixed = varied(summary), fixed_text(summary)
     yield ink.text(f"study: {one_line(summary['model']['name'])}", "bold")
     if fixed:
-        yield ink.text(", ".join(fixed), "dim")
+        yield ink.text(fixed, "dim")
     yield Text()
     for dense in summary["dense"]:
         yield from _measure_blocks(ink, summary, dense, axes)
+    grids = calibration_grids(summary)
+    for grid in grids:
+        yield from _grid_blocks(ink, summary, grid, grid_label(grid, grids))
     yield ink.text(
         f"{percent(summary['level'])} intervals: over the seeds of the calibration draw (t) where there are several, "
         f"else over the items (bootstrap). better or worse: the interval lies on one side of 0, before any correction; "
         "differences.csv has both intervals and Holm's p-values.",
         "dim",
     )
+    if summary["notes"]:
+        yield Text()
+        yield from (ink.text(f"- {one_line(note)}") for note in summary["notes"])
 
 
 def _measure_blocks(ink: Ink, summary: Row, dense: Row, axes: Sequence[str]) -> Iterator[RenderableType]:
     measure = dense["measure"]
     yield ink.text(f"{measure}: {dense['figure']}, dense {dense['value']:.2f} ({dense['items']} items)", "bold")
     rows = [
-        [*(_axis(row, name) for name in axes), row["allocation"], str(row["seeds"]), f"{row['value']:.2f}", _ends(row)]
+        [
+            *(axis_text(row, name) for name in axes),
+            row["allocation"],
+            str(row["seeds"]),
+            f"{row['value']:.2f}",
+            _ends(row),
+        ]
         for row in summary["figures"]
         if row["measure"] == measure
     ]
@@ -77,7 +102,7 @@ def _measure_blocks(ink: Ink, summary: Row, dense: Row, axes: Sequence[str]) -> 
     yield Text()
     differences = [
         [
-            *(_axis(row, name) for name in axes),
+            *(axis_text(row, name) for name in axes),
             row["allocation"],
             row["against"],
             f"{row['difference']:+.2f}",
@@ -88,11 +113,35 @@ def _measure_blocks(ink: Ink, summary: Row, dense: Row, axes: Sequence[str]) -> 
         if row["measure"] == measure
     ]
     if differences:
-        unit = "% of the perplexity" if dense["figure"] == "perplexity" else "points"
-        yield ink.text(f"paired differences, in {unit}", "bold")
+        yield ink.text(f"paired differences, in {unit(dense['figure'])}", "bold")
         labels = [*labels, "against"]
         headings = [*labels, "difference", percent(summary["level"]), "verdict"]
         yield ink.table(headings, differences, labels=[*labels, "verdict"])
+        yield Text()
+
+
+def _grid_blocks(ink: Ink, summary: Row, grid: CalibrationGrid, label: str) -> Iterator[RenderableType]:
+    """The matrix of calibrations and texts, and what it is set against."""
+    where = "" if label == "all" else f" ({label})"
+    yield ink.text(f"calibrations by texts{where}: {figure_unit(grid.figure)} against the mean of each text", "bold")
+    numbers = [f"{place} {one_line(name)}" for place, name in enumerate(grid.texts, start=1)]
+    rows = [
+        [one_line(name), *(number(value, 1, signed=True) for value in line)]
+        for name, line in zip(grid.calibrations, grid.against_text(), strict=True)
+    ]
+    yield ink.table(["calibration", *map(str, range(1, len(numbers) + 1))], rows, labels=["calibration"])
+    yield ink.text(", ".join(numbers), "dim")
+    yield from (
+        ink.text(f"own domain against the other calibrations: {own_domain_text(row)}, {row['texts']} texts")
+        for row in summary["own_domain"]
+        if grid.holds(row)
+    )
+    yield Text()
+    rows = [transfer_cells(row) for row in summary["transfer"] if grid.holds(row)]
+    if rows:
+        headings = [heading.format(level=percent(summary["level"])) for heading in TRANSFER_HEADINGS]
+        yield ink.text("gain with a calibration, and its similarity to the text", "bold")
+        yield ink.table(headings, rows, labels=headings[:2])
         yield Text()
 
 
@@ -101,10 +150,5 @@ def _ends(row: Row) -> str:
 
 
 def _difference_ends(row: Row) -> str:
-    low, high = (row["items_low"], row["items_high"]) if row["ci_low"] is None else (row["ci_low"], row["ci_high"])
+    low, high = difference_ends(row)
     return f"[{low:+.2f}, {high:+.2f}]"
-
-
-def _axis(row: Row, name: str) -> str:
-    value = row[name]
-    return f"{value:g}" if isinstance(value, float) else one_line(value or MISSING)

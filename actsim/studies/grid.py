@@ -16,7 +16,8 @@ from actsim.data.domains import Domain
 from actsim.models.loading import LoadedModel
 from actsim.models.sampling import Samples
 from actsim.pipelines.pruning import pruned_blocks
-from actsim.report.study_tables import study_files
+from actsim.report.study_files import study_files
+from actsim.report.study_tables import study_csvs
 from actsim.store import RunStore, TableRun
 from actsim.store.cells import (
     ACHIEVED,
@@ -31,11 +32,13 @@ from actsim.store.cells import (
 )
 from actsim.studies import default_path
 from actsim.studies.evaluations import Evaluation, item_counts, load_evaluations
-from actsim.studies.grid_summary import Intervals, summarise
-from actsim.studies.over_samples import missing_parts
+from actsim.studies.grid_summary import summarise
+from actsim.studies.intervals import Intervals
+from actsim.studies.over_samples import finish_study, missing_parts
 from actsim.studies.pruning import Calibration, Request, prune
 from actsim.studies.record import circumstances
 from actsim.studies.study_file import Cell, Study
+from actsim.studies.transfer import DomainMatrices, check_shared
 
 Progress = Callable[[int, int], None]
 """Told how many cells are done, and of how many."""
@@ -124,6 +127,8 @@ def run_study(
     out: str | Path | None = None,
     fresh: bool = False,
     intervals: Intervals | None = None,
+    similar: DomainMatrices | None = None,
+    report: bool = True,
     command: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> TableRun:
@@ -137,6 +142,8 @@ def run_study(
         out: the study's directory; default ``request.default_directory``.
         fresh: start over where the directory holds a run already, this one or another.
         intervals: how cells are summed up.
+        similar: a domains run of the model, which the grid of calibrations and texts is set against.
+        report: whether to write report.html, report.md and the figures beside the tables.
         command: the command line that repeats the study, for its record.
         progress: told of every cell that is done.
 
@@ -146,6 +153,8 @@ def run_study(
     Raises:
         ActsimError: see ``RunStore.begin``, ``prune`` and the evaluations.
     """
+    if similar is not None:
+        check_shared(similar, list(request.calibrations), [own.data for own in request.evaluations])
     directory = Path(out) if out is not None else request.default_directory
     blocks = dict.fromkeys((PLANNED, ACHIEVED, PROFILE), int(request.identity["n_layers"]))
     layout = cells_layout(digest_of(request.config), len(request.cells) + 1, blocks | item_counts(request.evaluations))
@@ -153,8 +162,8 @@ def run_study(
     with RunStore.begin(directory, request.config, layout, record=record, fresh=fresh) as store:
         _fill(request, store, progress)
         store.update_manifest(command=record["command"])
-        summary = summarise(request.config, CellValues(store.read_parts()), intervals or Intervals())
-        store.finish(None, summary, study_files(summary))
+        summary = summarise(request.config, CellValues(store.read_parts()), intervals or Intervals(), similar)
+        finish_study(store, summary, report=report, files=study_files, tables=study_csvs)
     return open_study(directory)
 
 

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.stats
 
-from actsim.errors import UsageError
-from actsim.stats.bootstrap import bootstrap_spearman, check_level, percentile_interval
+from actsim.stats.bootstrap import bootstrap_spearman, percentile_interval
 from actsim.stats.correlation import spearman
 from actsim.stats.multiple import holm
 from actsim.store.cells import ACHIEVED, DENSE, PLANNED, PROFILE, STUDY, CellValues, Floats
 from actsim.studies.evaluations import ACCURACY, PERPLEXITY
+from actsim.studies.intervals import Intervals, t_interval
+from actsim.studies.transfer import DomainMatrices, Grid, corpus_of, own_domain, transfer_rows
 
 BETTER, WORSE, OPEN = "better", "worse", "open"
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """How intervals are made; changes no cell, so a finished study is summed up again at once.
-
-    Attributes:
-        level: their coverage.
-        resamples: of the bootstrap over items.
-        seed: of that bootstrap.
-    """
-
-    level: float = 0.95
-    resamples: int = 2000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse before anything is pruned what cannot be summed up."""
-        check_level(self.level)
-        if self.resamples < 1:
-            raise UsageError(f"--resamples must be at least 1, got {self.resamples}; 2000 is usual.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +31,13 @@ class Measure:
     Attributes:
         name: of the measure.
         figure: perplexity, accuracy or spearman.
+        data: the text, task or benchmark.
         gold: for spearman the gold scores.
     """
 
     name: str
     figure: str
+    data: str
     gold: Floats | None = None
 
     @property
@@ -90,20 +72,25 @@ class Measure:
         return 100 * math.expm1(difference) if self.figure == PERPLEXITY else difference
 
 
-def summarise(config: Mapping[str, Any], values: CellValues, intervals: Intervals) -> dict[str, Any]:
+def summarise(
+    config: Mapping[str, Any], values: CellValues, intervals: Intervals, similar: DomainMatrices | None = None
+) -> dict[str, Any]:
     """The summary of a study out of the values of its cells, ready for JSON.
 
     Args:
         config: of the study.
         values: of all its cells.
         intervals: how they are made.
+        similar: what calibrations and texts are set against; None for nothing.
     """
     groups = _groups(config["cells"])
     measures = [
-        Measure(name, figure, np.array(own["gold"]) if "gold" in own else None)
+        Measure(name, figure, own["data"], np.array(own["gold"]) if "gold" in own else None)
         for own in config["evaluations"]
         for name, figure in own["figures"].items()
     ]
+    same_rows = _same_rows(config)
+    grids = list(_grids(measures, groups, values, same_rows))
     return {
         "study": STUDY,
         "model": config["model"],
@@ -114,11 +101,22 @@ def summarise(config: Mapping[str, Any], values: CellValues, intervals: Interval
         "seq_len": config["seq_len"],
         "level": intervals.level,
         "resamples": intervals.resamples,
+        "permutations": intervals.permutations,
+        "seed": intervals.seed,
         "evaluations": [_described(own) for own in config["evaluations"]],
         "dense": [_dense_row(measure, values) for measure in measures],
         "figures": [_figure_row(measure, group, values, intervals) for measure in measures for group in groups],
         "differences": [row for measure in measures for row in _difference_rows(measure, groups, values, intervals)],
         "plans": [_plan_row(group, values) for group in groups],
+        "own_domain": [way | row for way, grid in grids if (row := own_domain(grid, intervals.level)) is not None],
+        "similarity": None if similar is None else similar.source,
+        "transfer": [
+            way | row for way, grid in grids if similar is not None for row in transfer_rows(grid, similar, intervals)
+        ],
+        "notes": [
+            f"{text}: the calibration {calibration} is out of the same rows; the cell says nothing of other texts."
+            for calibration, text in sorted(same_rows)
+        ],
     }
 
 
@@ -167,7 +165,7 @@ def _figure_row(measure: Measure, group: _Group, values: CellValues, intervals: 
     """Mean over the seeds of the figure, with its t interval where there are several."""
     levels = [measure.level(values.of(cell, measure.name)) for cell in group.cells.values()]
     shown = np.array([measure.shown(level) for level in levels])
-    low, high = _t_interval(shown, intervals.level)
+    low, high = t_interval(shown, intervals.level)
     dense = measure.level(values.of(DENSE, measure.name))
     return {
         **group.row(),
@@ -180,14 +178,6 @@ def _figure_row(measure: Measure, group: _Group, values: CellValues, intervals: 
         "highest": float(shown.max()),
         "against_dense": measure.shown_difference(float(np.mean(levels)) - dense),
     }
-
-
-def _t_interval(values: Floats, level: float) -> tuple[float | None, float | None]:
-    """mean ± t √(s²/n); None for a single value."""
-    if len(values) < 2:
-        return None, None
-    half = scipy.stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def _difference_rows(
@@ -220,7 +210,7 @@ def _difference_row(
     columns = [np.stack([values.of(pair[side], measure.name) for pair in numbers], axis=1) for side in (0, 1)]
     levels = [np.array([measure.level(column) for column in side.T]) for side in columns]
     found = levels[0] - levels[1]
-    low, high = _t_interval(found, intervals.level)
+    low, high = t_interval(found, intervals.level)
     drawn = measure.replicates(np.concatenate(columns, axis=1), intervals)
     spread = drawn[:, : len(found)].mean(axis=1) - drawn[:, len(found) :].mean(axis=1)
     items = percentile_interval(spread, intervals.level)
@@ -273,3 +263,64 @@ def _plan_row(group: _Group, values: CellValues) -> dict[str, Any]:
         "achieved": np.mean([values.of(cell, ACHIEVED) for cell in cells], axis=0).tolist(),
         "profile": None if np.isnan(profile).any() else profile.tolist(),
     }
+
+
+def _same_rows(config: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """Calibrations and what is measured that are one split of one corpus."""
+    return frozenset(
+        (name, own["data"])
+        for name, calibration in config["calibrations"].items()
+        for own in config["evaluations"]
+        if corpus_of(name) == corpus_of(own["data"]) and calibration["split"] == _split(own)
+    )
+
+
+def _split(evaluation: Mapping[str, Any]) -> str | None:
+    """The split that is measured, of a text, questions or pairs."""
+    described = next(evaluation[kind] for kind in ("text", "questions", "pairs") if kind in evaluation)
+    return described["split"]
+
+
+def _grids(
+    measures: Sequence[Measure],
+    groups: Sequence[_Group],
+    values: CellValues,
+    same_rows: frozenset[tuple[str, str]],
+) -> Iterator[tuple[dict[str, Any], Grid]]:
+    """Calibrations by texts, or by tasks, for every way of pruning; where there are several of both.
+
+    A task counts once, by the metric that is reported of it last: acc_norm where the length of the choices matters.
+    """
+    ways: dict[tuple[str, str, float], list[_Group]] = {}
+    for group in groups:
+        if group.calibration is not None:
+            ways.setdefault((group.score, group.allocation, group.sparsity), []).append(group)
+    by_figure: dict[str, dict[str, Measure]] = {}
+    for measure in measures:
+        by_figure.setdefault(measure.figure, {})[measure.data] = measure
+    for figure, by_data in by_figure.items():
+        own = list(by_data.values())
+        for (score, allocation, sparsity), found in ways.items():
+            if min(len(found), len(own)) > 1:
+                way = {"score": score, "allocation": allocation, "sparsity": sparsity, "figure": figure}
+                yield way, _grid(own, found, values, same_rows)
+
+
+def _grid(
+    measures: Sequence[Measure],
+    groups: Sequence[_Group],
+    values: CellValues,
+    same_rows: frozenset[tuple[str, str]],
+) -> Grid:
+    quality = [
+        [
+            [
+                measure.level(values.of(group.cells[seed], measure.name)) * (-1 if measure.lower_is_better else 1)
+                for measure in measures
+            ]
+            for group in groups
+        ]
+        for seed in groups[0].cells
+    ]
+    calibrations = tuple(str(group.calibration) for group in groups)
+    return Grid(calibrations, tuple(measure.data for measure in measures), np.array(quality), same_rows)

@@ -9,15 +9,17 @@ from actsim.report.density_files import density_files
 from actsim.report.domain_files import domain_files
 from actsim.report.files import PAGE, report_files
 from actsim.report.page import check_packages
-from actsim.store import Run, densities, open_run, replace_files, similarities, study_in
+from actsim.report.study_files import study_files
+from actsim.store import Run, cells, densities, open_run, replace_files, similarities, study_in
 from actsim.store.files import write_atomic
 from actsim.store.manifest import MANIFEST_NAME, SUMMARY_NAME
 
-OVER_SAMPLES = {
+WITHOUT_PAIRS = {
     densities.STUDY: (densities.open_density, density_files),
     similarities.STUDY: (similarities.open_domains, domain_files),
+    cells.STUDY: (cells.open_study, study_files),
 }
-"""How runs over samples of domains are opened, and what their report is, by the command that made them."""
+"""How runs that are not over pairs are opened, and what their report is, by the command that made them."""
 
 
 def write_report(run: str | Path, *, out: str | Path | None = None, keep_text: bool = True) -> tuple[Path, list[str]]:
@@ -38,7 +40,7 @@ def write_report(run: str | Path, *, out: str | Path | None = None, keep_text: b
     """
     check_packages(PAGE)
     study = study_in(run)
-    found = OVER_SAMPLES[study][0](run) if study in OVER_SAMPLES else open_run(run)
+    found = WITHOUT_PAIRS[study][0](run) if study in WITHOUT_PAIRS else open_run(run)
     directory = found.directory if out is None else Path(out)
     own = directory.resolve() == found.directory.resolve()
     if not own:
@@ -47,7 +49,7 @@ def write_report(run: str | Path, *, out: str | Path | None = None, keep_text: b
     if isinstance(found, Run):
         files = report_files(found, found.pairs, found.summary, found.manifest, keep_text=keep_text, beside=beside)
     else:
-        files = OVER_SAMPLES[study][1](found.summary, found.manifest, beside=beside)
+        files = WITHOUT_PAIRS[study][1](found.summary, found.manifest, beside=beside)
     if own:
         replace_files(found.directory, files)
     else:

@@ -1,0 +1,166 @@
+"""What a pruning study comes to, in sentences, for every form of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from actsim.report.compare_tables import p_text
+from actsim.report.domain_tables import SERIES
+from actsim.report.study_series import (
+    PERPLEXITY,
+    allocations,
+    calibration_grids,
+    difference_text,
+    fixed_text,
+    grid_label,
+    own_domain_text,
+    turned,
+    unit,
+)
+from actsim.report.wording import Row, counted, interval, number, one_line, percent
+
+ACTIVATION = "activation"
+REMOVED = {"text": "within each text", "both": "beyond what is better everywhere"}
+"""What a correlation of calibration grids has had taken out, in words."""
+VERDICTS = ("better", "worse", "open")
+
+
+def findings(summary: Row) -> list[str]:
+    """One sentence for each question that the study answers."""
+    return [*_allocations(summary), *_own_domain(summary), *_transfer(summary)]
+
+
+def _allocations(summary: Row) -> Iterator[str]:
+    """Every allocation against the first, then those by activation against all others."""
+    order = allocations(summary)
+    pairs = [(own, order[0]) for own in order[1:]]
+    pairs += [
+        (own, other) for own in order if own.partition(" ")[0] == ACTIVATION for other in order[1:] if other != own
+    ]
+    for own, other in pairs:
+        for figure in dict.fromkeys(row["figure"] for row in summary["dense"]):
+            rows = _compared(summary, own, other, figure)
+            if rows:
+                yield f"{one_line(own)} against {one_line(other)}: {_outcome(rows, figure)}."
+
+
+def _compared(summary: Row, own: str, other: str, figure: str) -> list[Row]:
+    """The differences own minus other; those that are stored the other way round are turned."""
+    measures = {row["measure"] for row in summary["dense"] if row["figure"] == figure}
+    found = []
+    for row in summary["differences"]:
+        if row["measure"] in measures:
+            if (row["allocation"], row["against"]) == (own, other):
+                found.append(row)
+            elif (row["against"], row["allocation"]) == (own, other):
+                found.append(turned(row, figure))
+    return found
+
+
+def _outcome(rows: Sequence[Row], figure: str) -> str:
+    if len(rows) == 1:
+        return f"{rows[0]['verdict']}, {difference_text(rows[0])} {unit(figure)}"
+    counts = ", ".join(f"{verdict} in {n}" for verdict in VERDICTS if (n := _count(rows, verdict)))
+    ends = [pick(rows, key=lambda row: row["difference"]) for pick in (min, max)]
+    spread = " to ".join(map(difference_text, ends))
+    return f"{counts} of {counted(len(rows), 'comparison')}, from {spread} {unit(figure)}"
+
+
+def _count(rows: Sequence[Row], verdict: str) -> int:
+    return sum(row["verdict"] == verdict for row in rows)
+
+
+def _own_domain(summary: Row) -> Iterator[str]:
+    grids = calibration_grids(summary)
+    for grid in grids:
+        for row in summary["own_domain"]:
+            if grid.holds(row):
+                where = _where(grid_label(grid, grids))
+                yield (
+                    f"Does calibration on a text's own domain serve it?{where} Against the mean of the other "
+                    f"calibrations: {own_domain_text(row)} ({row['texts']} texts, p {_equals(row['p'])})."
+                )
+
+
+def _transfer(summary: Row) -> Iterator[str]:
+    grids = calibration_grids(summary)
+    for grid in grids:
+        for row in summary["transfer"]:
+            if grid.holds(row) and row["similarity"] == ACTIVATION:
+                where = _where(grid_label(grid, grids))
+                yield (
+                    f"Do domains with similar activation patterns serve each other as calibration?{where} Spearman's "
+                    f"ρ of gain and similarity, {REMOVED[row['removed']]}: {correlation_text(row)}, p "
+                    f"{_equals(row['p'])} ({row['cells']} cells of {row['domains']} domains)."
+                )
+
+
+def _where(label: str) -> str:
+    return "" if label == "all" else f" {label}:"
+
+
+def _equals(value: float | None) -> str:
+    text = p_text(value)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
+
+
+def correlation_text(row: Row) -> str:
+    """``0.412 [0.100, 0.700]``, the interval over the domains."""
+    return f"{number(row['rho'])} {interval(row['ci_low'], row['ci_high'])}"
+
+
+def transfer_cells(row: Row) -> list[str]:
+    """A correlation as cells: of what, what is taken out, ρ, both intervals, p."""
+    return [
+        SERIES[row["similarity"]],
+        REMOVED[row["removed"]],
+        number(row["rho"]),
+        interval(row["ci_low"], row["ci_high"]),
+        interval(row["seeds_low"], row["seeds_high"]),
+        p_text(row["p"]),
+    ]
+
+
+def under(summary: Row) -> str:
+    """What is under the title: models, and what they share."""
+    cells = sum(row["seeds"] for row in summary["figures"] if row["measure"] == summary["dense"][0]["measure"])
+    shared = fixed_text(summary)
+    return f"{counted(cells, 'pruned model')} and the dense one" + (f"; {shared}" if shared else "")
+
+
+def method_sentences(summary: Row) -> list[str]:
+    """How figures, intervals and p-values come about, in plain text."""
+    level = percent(summary["level"])
+    seed = summary["seed"]
+    sentences = [
+        "Every cell prunes the dense model anew. A figure is the mean over the seeds of the calibration draw, its "
+        f"{level} interval Student's t over them; what no calibration touches is one model and has none.",
+        "Allocations are compared seed by seed with the same score, sparsity and calibration; perplexities by their "
+        "logarithm, shown as 100 (exp d - 1) per cent. The interval over the seeds speaks of other calibration draws, "
+        f"the one over the items (bootstrap, {summary['resamples']} resamples, seed {seed}) of other test texts. p: "
+        "paired t test over the seeds, corrected over all differences of a measure by Holm's method.",
+        "better, worse or open goes by the interval over the seeds, where there are none by that over the items, "
+        "without correction.",
+    ]
+    if calibration_grids(summary):
+        sentences.append(
+            "Own domain: quality with the calibration of a text's own domain minus mean quality with the others, mean "
+            "over the texts, Student's t over them. A calibration out of the rows that are measured does not count."
+        )
+    if summary["transfer"]:
+        band = summary["similarity"]["band"]
+        layers = f"{one_line(band['name'])} band"
+        sentences.append(
+            "Gain and similarity: all cells whose calibration and text are of different domains, after the mean of "
+            "every text (or the additive effects of texts and calibrations) has been taken from both; Spearman's ρ of "
+            f"the rest. Similarities are those of the domains run, {layers}. p: the domains of the similarities are "
+            f"permuted (one-sided, {summary['permutations']} orders or all, seed {seed}). The interval is a jackknife "
+            "over the domains on the scale of artanh, which is wider than need be; the one over the seeds speaks of "
+            "other calibration draws of these domains."
+        )
+    return sentences
+
+
+def figure_unit(figure: str) -> str:
+    """``change of the perplexity, %`` or ``change, points``."""
+    return "change of the perplexity, %" if figure == PERPLEXITY else "change, points"
