@@ -154,7 +154,9 @@ def run_study(
         ActsimError: see ``RunStore.begin``, ``prune`` and the evaluations.
     """
     if similar is not None:
-        check_shared(similar, list(request.calibrations), [own.data for own in request.evaluations])
+        check_shared(
+            similar, [own.name for own in request.calibrations.values()], [own.data for own in request.evaluations]
+        )
     directory = Path(out) if out is not None else request.default_directory
     blocks = dict.fromkeys((PLANNED, ACHIEVED, PROFILE), int(request.identity["n_layers"]))
     layout = cells_layout(digest_of(request.config), len(request.cells) + 1, blocks | item_counts(request.evaluations))

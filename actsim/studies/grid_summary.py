@@ -83,7 +83,7 @@ def summarise(
         intervals: how they are made.
         similar: what calibrations and texts are set against; None for nothing.
     """
-    groups = _groups(config["cells"])
+    groups = _groups(config)
     measures = [
         Measure(name, figure, own["data"], np.array(own["gold"]) if "gold" in own else None)
         for own in config["evaluations"]
@@ -96,7 +96,7 @@ def summarise(
         "model": config["model"],
         "dtype": config["dtype"],
         "n_layers": config["n_layers"],
-        "calibrations": list(config["calibrations"]),
+        "calibrations": [own["name"] for own in config["calibrations"].values()],
         "samples": config["samples"],
         "seq_len": config["seq_len"],
         "level": intervals.level,
@@ -140,10 +140,12 @@ class _Group:
         }
 
 
-def _groups(cells: Sequence[Mapping[str, Any]]) -> list[_Group]:
+def _groups(config: Mapping[str, Any]) -> list[_Group]:
+    """Cells by all but their seed; calibrations by the names of their domains."""
+    names = {spec: own["name"] for spec, own in config["calibrations"].items()}
     found: dict[tuple[Any, ...], dict[int | None, int]] = {}
-    for number, cell in enumerate(cells, start=1):
-        key = cell["score"], cell["allocation"], cell["sparsity"], cell["calibration"]
+    for number, cell in enumerate(config["cells"], start=1):
+        key = cell["score"], cell["allocation"], cell["sparsity"], names.get(cell["calibration"])
         found.setdefault(key, {})[cell["seed"]] = number
     return [
         _Group(score, allocation, sparsity, calibration, seeds)
@@ -268,10 +270,10 @@ def _plan_row(group: _Group, values: CellValues) -> dict[str, Any]:
 def _same_rows(config: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     """Calibrations and what is measured that are one split of one corpus."""
     return frozenset(
-        (name, own["data"])
-        for name, calibration in config["calibrations"].items()
+        (calibration["name"], own["data"])
+        for calibration in config["calibrations"].values()
         for own in config["evaluations"]
-        if corpus_of(name) == corpus_of(own["data"]) and calibration["split"] == _split(own)
+        if corpus_of(calibration["name"]) == corpus_of(own["data"]) and calibration["split"] == _split(own)
     )
 
 

@@ -99,12 +99,17 @@ def check_shared(similar: DomainMatrices, calibrations: Sequence[str], texts: Se
     places = [
         [place for name in names if (place := similar.place(name)) is not None] for names in (calibrations, texts)
     ]
-    if len({*places[0], *places[1]}) < FEWEST_DOMAINS or min(len(set(own)) for own in places) < 2:
+    if not _are_enough(*places):
         raise UsageError(
             f"--similarity: of its domains {', '.join(similar.names)} the study has "
             f"{len(set(places[0]))} as calibrations and {len(set(places[1]))} as texts or tasks; two of each, and "
             f"{FEWEST_DOMAINS} in all, are needed."
         )
+
+
+def _are_enough(calibrations: Sequence[int], texts: Sequence[int]) -> bool:
+    """Whether there are several domains of each, and FEWEST_DOMAINS in all."""
+    return min(len(set(calibrations)), len(set(texts))) > 1 and len({*calibrations, *texts}) >= FEWEST_DOMAINS
 
 
 def transfer_rows(grid: Grid, similar: DomainMatrices, intervals: Intervals) -> Iterator[dict[str, Any]]:
@@ -119,10 +124,10 @@ def transfer_rows(grid: Grid, similar: DomainMatrices, intervals: Intervals) -> 
         )
         known = _complete(matrix, [place for _, place in (*rows, *columns)])
         rows, columns = ([own for own in side if own[1] in known] for side in (rows, columns))
-        if len({place for _, place in (*rows, *columns)}) < FEWEST_DOMAINS:
+        places = [place for _, place in rows], [place for _, place in columns]
+        if not _are_enough(*places):
             continue
         quality = grid.quality[:, [number for number, _ in rows]][:, :, [number for number, _ in columns]]
-        places = [place for _, place in rows], [place for _, place in columns]
         for removed in REMOVED:
             yield {"similarity": kind, "removed": removed, **_row(quality, matrix, places, removed, intervals)}
 
