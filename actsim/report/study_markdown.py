@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -166,11 +166,8 @@ def _provenance(summary: Row, manifest: Row) -> Iterator[str]:
     command = record.pop("command", None)
     parts: dict[str, dict[str, Any]] = {
         "model": summary["model"],
-        "calibration": {"samples": config["samples"], "seq len": config["seq_len"], **_named(config["calibrations"])},
-        "measured": {
-            own["data"]: {name: own[name] for name in own if name not in ("data", "figures")}
-            for own in summary["evaluations"]
-        },
+        "calibration": {"samples": config["samples"], "seq len": config["seq_len"], **_calibrated(config)},
+        "measured": dict(map(_measured, summary["evaluations"])),
         "summary": {name: summary[name] for name in ("level", "resamples", "permutations", "seed")},
         "similarity": summary["similarity"] or {},
         "run": {**record, "wall time": f"{manifest['seconds']:.1f} s", "configuration digest": manifest["digest"]},
@@ -178,5 +175,19 @@ def _provenance(summary: Row, manifest: Row) -> Iterator[str]:
     yield from provenance_section(parts, command)
 
 
-def _named(calibrations: Row) -> dict[str, Any]:
-    return {name: {key: value for key, value in own.items() if key != "name"} for name, own in calibrations.items()}
+def _calibrated(config: Row) -> dict[str, str]:
+    """Calibration -> one line of what it is."""
+    return {
+        own["name"]: "; ".join(_present(own, ("split", "n", "fingerprint"))) for own in config["calibrations"].values()
+    }
+
+
+def _measured(evaluation: Row) -> tuple[str, str]:
+    """What is measured, and one line of what it is."""
+    kind = next(kind for kind in ("text", "questions", "pairs") if kind in evaluation)
+    parts = [*_present(evaluation[kind], ("split", "n", "rows", "shots", "fingerprint"))]
+    return evaluation["data"], "; ".join([*parts, *_present(evaluation, ("context", "windows", "tokens_sha256"))])
+
+
+def _present(content: Row, names: Sequence[str]) -> Iterator[str]:
+    return (f"{name.replace('_', ' ')} {content[name]}" for name in names if isinstance(content.get(name), str | int))

@@ -19,7 +19,7 @@ from actsim.report.study_series import (
     unit,
     varied,
 )
-from actsim.report.study_wording import figure_unit, transfer_cells
+from actsim.report.study_wording import REMOVED, figure_unit, transfer_cells
 from actsim.report.tables import csv_text
 from actsim.report.terminal import Ink, Page
 from actsim.report.wording import MISSING, Row, number, one_line, percent
@@ -132,7 +132,7 @@ def _grid_blocks(ink: Ink, summary: Row, grid: CalibrationGrid, label: str) -> I
     yield ink.table(["calibration", *map(str, range(1, len(numbers) + 1))], rows, labels=["calibration"])
     yield ink.text(", ".join(numbers), "dim")
     yield from (
-        ink.text(f"own domain against the other calibrations: {own_domain_text(row)}, {row['texts']} texts")
+        ink.text(f"own domain, {REMOVED[row['removed']]}: {own_domain_text(row)}, {row['texts']} texts")
         for row in summary["own_domain"]
         if grid.holds(row)
     )

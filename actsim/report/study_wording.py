@@ -77,8 +77,8 @@ def _own_domain(summary: Row) -> Iterator[str]:
             if grid.holds(row):
                 where = _where(grid_label(grid, grids))
                 yield (
-                    f"Does calibration on a text's own domain serve it?{where} Against the mean of the other "
-                    f"calibrations: {own_domain_text(row)} ({row['texts']} texts, p {_equals(row['p'])})."
+                    f"Does calibration on a text's own domain serve it?{where} {REMOVED[row['removed']]}: "
+                    f"{own_domain_text(row)} ({row['texts']} texts, p {_equals(row['p'])})."
                 )
 
 
@@ -144,8 +144,10 @@ def method_sentences(summary: Row) -> list[str]:
     ]
     if calibration_grids(summary):
         sentences.append(
-            "Own domain: quality with the calibration of a text's own domain minus mean quality with the others, mean "
-            "over the texts, Student's t over them. A calibration out of the rows that are measured does not count."
+            "Own domain: quality with the calibration of a text's own domain minus what the cells of two different "
+            "domains let one expect: the level of the text, or the sum of a level of the text and one of the "
+            "calibration; mean over the texts, Student's t over them. A calibration out of the rows that are measured "
+            "does not count."
         )
     if summary["transfer"]:
         band = summary["similarity"]["band"]

@@ -108,7 +108,7 @@ def summarise(
         "figures": [_figure_row(measure, group, values, intervals) for measure in measures for group in groups],
         "differences": [row for measure in measures for row in _difference_rows(measure, groups, values, intervals)],
         "plans": [_plan_row(group, values) for group in groups],
-        "own_domain": [way | row for way, grid in grids if (row := own_domain(grid, intervals.level)) is not None],
+        "own_domain": [way | row for way, grid in grids for row in own_domain(grid, intervals.level)],
         "similarity": None if similar is None else similar.source,
         "transfer": [
             way | row for way, grid in grids if similar is not None for row in transfer_rows(grid, similar, intervals)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.stats
 
 from actsim.errors import UsageError
-from actsim.stats.transfer import FEWEST_DOMAINS, REMOVED, transfer
+from actsim.stats.transfer import BOTH, FEWEST_DOMAINS, REMOVED, transfer
 from actsim.store.similarities import open_domains
 from actsim.studies.intervals import Intervals, t_interval
 
@@ -164,21 +164,39 @@ def _row(
     return {**numbers, "seeds": len(quality), "seeds_low": low, "seeds_high": high}
 
 
-def own_domain(grid: Grid, level: float) -> dict[str, Any] | None:
-    """How much better texts fare with a calibration of their own domain than with the mean of all others.
+def own_domain(grid: Grid, level: float) -> Iterator[dict[str, Any]]:
+    """How much better texts fare with a calibration of their own domain than the other cells let one expect.
 
-    The mean over the texts of quality with the own minus mean quality with the others, and Student's t interval over
-    the texts. Where both are the same rows, the text is left out. None where fewer than two texts are left.
+    An additive fit to all cells of two different domains, of a level for every text ("text"), or for every text and
+    every calibration ("both"), says what to expect. The mean over the texts of quality minus that, and Student's t
+    interval over the texts. Where both are the same rows, the cell is left out. None where fewer than two texts are
+    left.
     """
-    mean = grid.quality.mean(axis=0)
-    found = []
-    for column, text in enumerate(grid.texts):
-        is_own = np.array([corpus_of(name) == corpus_of(text) for name in grid.calibrations])
-        same = any((name, text) in grid.same_rows for name in grid.calibrations)
-        if is_own.any() and not is_own.all() and not same:
-            found.append(mean[is_own, column].mean() - mean[~is_own, column].mean())
-    if len(found) < 2:
-        return None
-    low, high = t_interval(np.array(found), level)
-    p = float(scipy.stats.ttest_1samp(found, 0.0).pvalue) if np.std(found) > 0 else None
-    return {"texts": len(found), "difference": float(np.mean(found)), "ci_low": low, "ci_high": high, "p": p}
+    quality = grid.quality.mean(axis=0)
+    of_domain = [[corpus_of(a) == corpus_of(b) for b in grid.texts] for a in grid.calibrations]
+    own = np.array(of_domain)
+    for removed in REMOVED:
+        left = quality - _expected(quality, ~own, removed)
+        cells = [
+            left[row, column]
+            for row, column in zip(*np.nonzero(own), strict=True)
+            if (grid.calibrations[row], grid.texts[column]) not in grid.same_rows
+        ]
+        if len(cells) > 1:
+            low, high = t_interval(np.array(cells), level)
+            differ = np.ptp(cells) > 1e-9 * np.abs(cells).max()  # by more than rounding
+            p = float(scipy.stats.ttest_1samp(cells, 0.0).pvalue) if differ else None
+            numbers = {"difference": float(np.mean(cells)), "ci_low": low, "ci_high": high, "p": p}
+            yield {"removed": removed, "texts": len(cells), **numbers}
+
+
+def _expected(quality: Floats, known: npt.NDArray[np.bool_], removed: str) -> Floats:
+    """What an additive least-squares fit to the known cells says of every cell."""
+    row, column = (own.ravel() for own in np.indices(quality.shape))
+    effects = [column[:, None] == np.arange(quality.shape[1])]
+    if removed == BOTH:
+        effects.append(row[:, None] == np.arange(quality.shape[0]))
+    design = np.concatenate(effects, axis=1).astype(np.float64)
+    used = known.ravel()
+    fitted = np.linalg.lstsq(design[used], quality.ravel()[used], rcond=None)[0]
+    return (design @ fitted).reshape(quality.shape)

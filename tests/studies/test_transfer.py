@@ -64,12 +64,27 @@ def test_own_domain_is_the_mean_over_the_texts_without_those_of_the_same_rows():
     grid = a_grid(calibrations, texts, same_rows={("mmlu", "mmlu")})
     mean = grid.quality.mean(axis=0)
     own = [mean[0, 0] - mean[1:, 0].mean(), mean[1, 1] - mean[[0, 2], 1].mean()]
-    found = own_domain(grid, 0.95)
+    found, both = own_domain(grid, 0.95)
+    assert (found["removed"], both["removed"]) == ("text", "both")
     assert found["texts"] == 2 and found["difference"] == pytest.approx(np.mean(own))
     assert found["p"] == pytest.approx(scipy.stats.ttest_1samp(own, 0).pvalue)
     interval = scipy.stats.t.interval(0.95, 1, np.mean(own), scipy.stats.sem(own))
     assert (found["ci_low"], found["ci_high"]) == pytest.approx(interval)
-    assert own_domain(a_grid(("c4", "mmlu"), ("c4", "siqa")), 0.95) is None
+    assert list(own_domain(a_grid(("c4", "mmlu"), ("c4", "siqa")), 0.95)) == []
+
+
+def test_what_serves_every_text_is_no_gain_of_the_own_domain():
+    names = ("c4", "boolq", "mmlu", "siqa")
+    rng = np.random.default_rng(1)
+    additive = rng.normal(size=(4, 1)) + rng.normal(size=(1, 4))
+    grid = Grid(names, names, (additive + 0.3 * np.eye(4))[None], frozenset())
+    by_removed = {row["removed"]: row for row in own_domain(grid, 0.95)}
+    assert by_removed["both"]["difference"] == pytest.approx(0.3)
+    assert by_removed["text"]["difference"] == pytest.approx(0.3)  # every calibration is one text's own
+    fewer = Grid(names, names[:2], grid.quality[:, :, :2], frozenset())
+    by_removed = {row["removed"]: row for row in own_domain(fewer, 0.95)}
+    assert by_removed["both"]["difference"] == pytest.approx(0.3)
+    assert by_removed["text"]["difference"] != pytest.approx(0.3)
 
 
 def test_too_few_shared_domains_are_refused():
