@@ -25,7 +25,7 @@ from actsim.report.terminal import Ink, Page
 from actsim.report.wording import MISSING, Row, number, one_line, percent
 
 FIGURES_CSV, DIFFERENCES_CSV, PLANS_CSV, TRANSFER_CSV = "figures.csv", "differences.csv", "plans.csv", "transfer.csv"
-TRANSFER_HEADINGS = ("similarity of", "compared", "ρ", "{level} over domains", "over seeds", "p")
+TRANSFER_HEADINGS = ("similarity of", "taken out", "ρ", "{level}, domains", "seeds", "p")
 """Of the cells of ``transfer_cells``."""
 
 

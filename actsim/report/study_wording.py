@@ -113,10 +113,10 @@ def transfer_cells(row: Row) -> list[str]:
     """A correlation as cells: of what, what is taken out, ρ, both intervals, p."""
     return [
         SERIES[row["similarity"]],
-        REMOVED[row["removed"]],
-        number(row["rho"]),
-        interval(row["ci_low"], row["ci_high"]),
-        interval(row["seeds_low"], row["seeds_high"]),
+        {"text": "text", "both": "text, calibration"}[row["removed"]],
+        number(row["rho"], 2),
+        interval(row["ci_low"], row["ci_high"], 2),
+        interval(row["seeds_low"], row["seeds_high"], 2),
         p_text(row["p"]),
     ]
 

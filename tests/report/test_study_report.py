@@ -109,7 +109,7 @@ def test_the_terminal_is_within_80_columns_and_shows_the_matrix(summary):
     assert "calibrations by texts" in text and "own domain, within each text" in text
     assert "mmlu: the calibration mmlu is out of the same rows" in " ".join(text.split())
     first = summary["transfer"][0]
-    assert f"{first['rho']:.3f}" in text
+    assert f"{first['rho']:.2f}" in text
 
 
 def test_markdown_links_the_files_and_embeds_the_figures(files):
