@@ -41,6 +41,33 @@ Progress = Callable[[int, int], None]
 """Told how many cells are done, and of how many."""
 Load = Callable[[], LoadedModel]
 """Loads the dense model; asked for again before every cell, once the last one's is gone."""
+Draws = dict[tuple[str, int], Samples]
+"""Calibration and seed -> its samples."""
+
+
+class Dense:
+    """The dense model of a study: kept until it is taken to be pruned, and loaded again after that.
+
+    There is never a second one in memory as long as whoever took one has dropped it before asking again.
+
+    Args:
+        load: loads it.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._kept: LoadedModel | None = None
+
+    def look(self) -> LoadedModel:
+        """The model, not to be changed."""
+        if self._kept is None:
+            self._kept = self._load()
+        return self._kept
+
+    def take(self) -> LoadedModel:
+        """The model, to be changed: it is not kept."""
+        loaded, self._kept = self.look(), None
+        return loaded
 
 
 @dataclass(frozen=True)
@@ -49,19 +76,21 @@ class GridRequest:
 
     Attributes:
         study: what was asked for.
-        load: loads the dense model.
+        dense: the dense model.
         identity: of that model, with its type and number of blocks.
         evaluations: what every model is measured on.
         calibrations: name -> texts.
+        drawn: the samples that were drawn already.
         record: circumstances for the manifest.
         data_dir: where corpora were looked for.
     """
 
     study: Study
-    load: Load
+    dense: Dense
     identity: dict[str, Any]
     evaluations: tuple[Evaluation, ...]
     calibrations: dict[str, Domain]
+    drawn: Draws
     record: dict[str, Any]
     data_dir: str | Path | None = None
 
@@ -104,14 +133,19 @@ def request_study(study: Study, load: Load, data_dir: str | Path | None = None) 
     Raises:
         ActsimError: see ``load_evaluations``, ``load_domain`` and ``Calibration.draw``.
     """
-    loaded = load()
+    dense = Dense(load)
+    loaded = dense.look()
     identity = {"model": loaded.identity(), "dtype": loaded.dtype, "n_layers": loaded.n_layers}
     evaluations = load_evaluations(study, loaded, data_dir)
     needed = dict.fromkeys(cell.calibration for cell in study.cells() if cell.calibration is not None)
-    calibrations = {name: _calibration(study, name, 0, data_dir).load() for name in needed}
-    for name, domain in calibrations.items():
-        _calibration(study, name, study.seeds[0], data_dir).draw(domain, loaded)
-    return GridRequest(study, load, identity, evaluations, calibrations, circumstances(loaded, None), data_dir)
+    first = study.seeds[0]
+    calibrations = {name: _calibration(study, name, first, data_dir).load() for name in needed}
+    drawn = {
+        (name, first): _calibration(study, name, first, data_dir).draw(domain, loaded)
+        for name, domain in calibrations.items()
+    }
+    record = circumstances(loaded, None)
+    return GridRequest(study, dense, identity, evaluations, calibrations, drawn, record, data_dir)
 
 
 def _calibration(study: Study, name: str, seed: int, data_dir: str | Path | None) -> Calibration:
@@ -174,7 +208,7 @@ def _fill(request: GridRequest, store: RunStore, progress: Progress | None) -> N
 
 
 class _Maker:
-    """Makes cells one after the other, with one model in memory.
+    """Makes cells one after the other.
 
     Args:
         request: the study.
@@ -182,23 +216,20 @@ class _Maker:
 
     def __init__(self, request: GridRequest) -> None:
         self._request = request
-        self._dense: LoadedModel | None = None
-        self._samples: dict[tuple[str, int], Samples] = {}
+        self._samples: Draws = dict(request.drawn)
         self._profiles: dict[tuple[str, str | None, int | None], Floats | None] = {}
 
     def values(self, number: int) -> dict[str, list[float]]:
         """Every measure of a cell."""
-        loaded = self._take_dense()
         if number == DENSE:
+            loaded = self._request.dense.look()
             zeros = [block.achieved for block in pruned_blocks(loaded)]
-            plan = {PLANNED: [0.0] * len(zeros), ACHIEVED: zeros, PROFILE: [np.nan] * len(zeros)}
+            found = {PLANNED: [0.0] * len(zeros), ACHIEVED: zeros, PROFILE: [np.nan] * len(zeros)}
         else:
-            plan = self._prune(loaded, self._request.cells[number - 1])
-        found = dict(plan)
+            loaded = self._request.dense.take()
+            found = self._prune(loaded, self._request.cells[number - 1])
         for evaluation in self._request.evaluations:
             found |= evaluation.measure(loaded)
-        if number == DENSE:
-            self._dense = loaded
         return found
 
     def _prune(self, loaded: LoadedModel, cell: Cell) -> dict[str, list[float]]:
@@ -225,8 +256,3 @@ class _Maker:
             drawing = _calibration(self._request.study, *key, self._request.data_dir)
             self._samples[key] = drawing.draw(self._request.calibrations[cell.calibration], loaded)
         return self._samples[key]
-
-    def _take_dense(self) -> LoadedModel:
-        """The dense model, loaded anew after it was pruned; there is never a second one beside it."""
-        loaded, self._dense = self._dense, None
-        return self._request.load() if loaded is None else loaded
