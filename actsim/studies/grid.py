@@ -29,6 +29,8 @@ from actsim.store.cells import (
     cells_layout,
     open_study,
 )
+from actsim.store.parts import scan_parts
+from actsim.store.tables import TableLayout
 from actsim.studies import default_path
 from actsim.studies.evaluations import Evaluation, item_counts, load_evaluations
 from actsim.studies.grid_summary import Intervals, summarise
@@ -43,6 +45,8 @@ Load = Callable[[], LoadedModel]
 """Loads the dense model; asked for again before every cell, once the last one's is gone."""
 Draws = dict[tuple[str, int], Samples]
 """Calibration and seed -> its samples."""
+Profiles = dict[tuple[str, str | None, int | None], Floats | None]
+"""Allocation, calibration and seed -> what blocks are allocated by; cells of other scores and sparsities share it."""
 
 
 class Dense:
@@ -185,20 +189,20 @@ def run_study(
     layout = cells_layout(digest_of(request.config), len(request.cells) + 1, blocks | item_counts(request.evaluations))
     record = request.record | {"command": list(command) if command else None}
     with RunStore.begin(directory, request.config, layout, record=record, fresh=fresh) as store:
-        _fill(request, store, progress)
+        _fill(request, store, layout, progress)
         store.update_manifest(command=record["command"])
         summary = summarise(request.config, CellValues(store.read_parts()), intervals or Intervals())
         store.finish(None, summary, study_files(summary))
     return open_study(directory)
 
 
-def _fill(request: GridRequest, store: RunStore, progress: Progress | None) -> None:
+def _fill(request: GridRequest, store: RunStore, layout: TableLayout, progress: Progress | None) -> None:
     """Make the cells that the store misses."""
     missing = missing_parts(store)
     if not missing:
         return
     total = len(request.cells) + 1
-    maker = _Maker(request)
+    maker = _Maker(request, _stored_profiles(request, store, layout))
     for done, number in enumerate(missing, start=total - len(missing)):
         if progress is not None:
             progress(done, total)
@@ -207,17 +211,33 @@ def _fill(request: GridRequest, store: RunStore, progress: Progress | None) -> N
         progress(total, total)
 
 
+def _stored_profiles(request: GridRequest, store: RunStore, layout: TableLayout) -> Profiles:
+    """The profiles that the cells in the store went by."""
+    parts, _ = scan_parts(store.directory, layout)  # damaged ones are among the missing, and gone
+    found: Profiles = {}
+    for number in parts.keys() - {DENSE}:
+        profile = CellValues(parts[number]).of(number, PROFILE)
+        if not np.isnan(profile).any():
+            found[_profile_key(request.cells[number - 1])] = profile
+    return found
+
+
+def _profile_key(cell: Cell) -> tuple[str, str | None, int | None]:
+    return cell.allocation.label, cell.calibration, cell.seed
+
+
 class _Maker:
     """Makes cells one after the other.
 
     Args:
         request: the study.
+        profiles: those that are known.
     """
 
-    def __init__(self, request: GridRequest) -> None:
+    def __init__(self, request: GridRequest, profiles: Profiles) -> None:
         self._request = request
         self._samples: Draws = dict(request.drawn)
-        self._profiles: dict[tuple[str, str | None, int | None], Floats | None] = {}
+        self._profiles = profiles
 
     def values(self, number: int) -> dict[str, list[float]]:
         """Every measure of a cell."""
@@ -235,8 +255,8 @@ class _Maker:
     def _prune(self, loaded: LoadedModel, cell: Cell) -> dict[str, list[float]]:
         """Prune the model in place; what of every block was planned, done, and gone by."""
         request = Request(loaded, cell.recipe(DEFAULT_BATCH_TOKENS), self._drawn(cell, loaded))
-        key = cell.allocation.label, cell.calibration, cell.seed
-        if key not in self._profiles:  # cells of other scores and sparsities go by the same profile
+        key = _profile_key(cell)
+        if key not in self._profiles:
             self._profiles[key] = request.profile()
         profile = self._profiles[key]
         allocation = request.allocate(profile)

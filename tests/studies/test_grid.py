@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 
 import pytest
 import tiny_models
 
+from actsim.store.cells import CellValues
 from actsim.studies import pruning
 from actsim.studies.grid import request_study, run_study
 from actsim.studies.grid_summary import Intervals
@@ -32,6 +34,11 @@ def study(tmp_path):
         seeds=(3, 4),
         perplexity=({"data": str(notes), "context": 16},),
     )
+
+
+def shortened(study):
+    """With one seed of one calibration."""
+    return replace(study, calibrations=study.calibrations[:1], seeds=study.seeds[:1])
 
 
 class Loads:
@@ -86,7 +93,7 @@ def test_a_study_that_goes_on_loads_a_model_for_every_cell_that_is_missing(study
 
 
 def test_a_request_can_be_run_again(study, tmp_path):
-    loads = Loads()
+    loads, study = Loads(), shortened(study)
     request = request_study(study, loads)
     first, second = (run_study(request, out=tmp_path / name, intervals=FEW) for name in ("one", "two"))
     assert first.table == second.table
@@ -103,3 +110,35 @@ def test_samples_are_drawn_once_for_every_calibration_and_seed(study, tmp_path, 
     monkeypatch.setattr(pruning, "draw_samples", counted)
     run(study, tmp_path / "run")
     assert sorted(drawn) == [("notes", 3), ("notes", 4), ("tales", 3), ("tales", 4)]
+
+
+@pytest.mark.parametrize(
+    ("number", "computed"),
+    [(1, ["activation", "owl"]), (2, ["owl"]), (3, ["owl"]), (4, [])],
+    ids=["the dense one is there", "one of activation is there", "both are there", "one of owl is there"],
+)
+def test_a_profile_is_computed_once_however_often_a_study_goes_on(number, computed, study, tmp_path, monkeypatch):
+    allocations = (NamedAllocation("activation", (("gamma", 0.002),)), NamedAllocation("owl"))
+    study = replace(shortened(study), allocations=allocations)
+    whole = run(study, tmp_path / "whole")
+    assert all(len(set(CellValues(whole.table).of(cell, "profile"))) > 1 for cell in (1, 3))
+    with pytest.raises(KeyboardInterrupt):
+        run(study, tmp_path / "cut", progress=interrupt_at(number))
+    told = []
+    for name, allocation in (("counted_shares", "activation"), ("wanda_profile", "owl")):
+        monkeypatch.setattr(pruning, name, noting(getattr(pruning, name), told, allocation))
+    cut = run(study, tmp_path / "cut")
+    assert told == computed
+    assert cut.table == whole.table
+    for name in ("figures.csv", "differences.csv", "plans.csv"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def noting(function, told, name):
+    """The function, which adds ``name`` to ``told`` whenever it is called."""
+
+    def noted(*args, **options):
+        told.append(name)
+        return function(*args, **options)
+
+    return noted
