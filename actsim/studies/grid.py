@@ -115,9 +115,7 @@ class GridRequest:
             "samples": study.samples,
             "seq_len": study.seq_len,
             "calibrations": {name: domain.identity() for name, domain in self.calibrations.items()},
-            "evaluations": [
-                {"data": own.data, "figures": dict(own.figures), **own.identity()} for own in self.evaluations
-            ],
+            "evaluations": [own.to_dict() for own in self.evaluations],
         }
 
     @property
