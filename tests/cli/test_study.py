@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import scipy.stats
 import tiny_models
+import tiny_tasks
 import torch
 
+from actsim.store.answers import open_tasks
 from actsim.store.cells import CellValues, open_study
 from actsim.studies import grid
 from actsim.studies.study_file import read_study, shipped_studies
+from actsim.studies.task_summary import answers_by_task, metrics_of
 
 TEXT = "\n".join(tiny_models.SENTENCES * 4)
 STUDY = """
@@ -176,6 +179,39 @@ def test_an_encoder_is_measured_by_its_own_embeddings(invoke, own_directory):
     published = next(row for row in json.loads(own.stdout)["baselines"] if row["name"] == "embedding")
     assert found["dense"][0]["value"] == pytest.approx(100 * published["spearman"])
     assert found["figures"][0]["value"] < found["dense"][0]["value"]
+
+
+def test_tasks_are_answered_as_by_the_command_for_tasks(invoke, own_directory):
+    pytest.importorskip("lm_eval")
+    tiny_tasks.data_dir(own_directory / "data")
+    model = tiny_tasks.save(own_directory / "dense", seed=1)
+    text = """
+        scores: [magnitude]
+        sparsities: [0.9]
+        tasks: [{name: hellaswag, limit: 2}, {name: siqa, shots: 1}, piqa]
+    """
+    (own_directory / "study.yaml").write_text(text, encoding="utf-8")
+    result = invoke("study", "study.yaml", "-m", model, "--data-dir", "data", "--out", "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    pruned = invoke("prune", "-m", model, "--score", "magnitude", "--sparsity", 0.9, "--out", "pruned")
+    assert pruned.exit_code == 0, pruned.stderr
+    found, values = json.loads(result.stdout), CellValues(open_study("run").table)
+    right = []
+    for cell, folder, rows in ((0, "dense", found["dense"]), (1, "pruned", found["figures"])):
+        shown = {row["measure"]: row["value"] for row in rows}
+        for task, options in (("hellaswag", ("--limit", 2)), ("siqa", ("--shots", 1)), ("piqa", ())):
+            out = f"{folder}-{task}"
+            asked = invoke("tasks", "-m", folder, "--task", task, *options, "--data-dir", "data", "--out", out)
+            assert asked.exit_code == 0, asked.stderr
+            answers = answers_by_task(open_tasks(out).table)[task]
+            for metric in metrics_of(task):
+                name = f"{metric}:{task}"
+                assert values.of(cell, name).tolist() == answers[metric].tolist()
+                assert shown.pop(name) == pytest.approx(100 * answers[metric].mean())
+                right += answers[metric].tolist()
+        assert not shown
+    assert set(right) == {True, False}
+    assert right[: len(right) // 2] != right[len(right) // 2 :], "no answer changed, another seed shows more"
 
 
 @pytest.mark.parametrize(
