@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -321,7 +321,8 @@ class NOfM:
         return 1 - self.kept / self.group
 
 
-_ABSENT = object()
+ABSENT = object()
+"""Stands for a value that a configuration does not have."""
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -334,20 +335,24 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """One line per leaf that differs between two configurations: ``scoring.objective: 'nll' -> 'next-token'``.
+def changed_leaves(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Path, old and new value of every leaf that differs between two configurations; ABSENT for one that is not there.
 
-    Leaves are compared as JSON, so that the list is empty only for configurations with one digest.
+    Leaves are compared as JSON, so that there are none only between configurations with one digest.
     """
-    lines: list[str] = []
     for key in sorted(old.keys() | new.keys()):
-        left, right = old.get(key, _ABSENT), new.get(key, _ABSENT)
+        left, right = old.get(key, ABSENT), new.get(key, ABSENT)
         if isinstance(left, dict) and isinstance(right, dict):
-            lines += differences(left, right, f"{prefix}{key}.")
-        elif left is _ABSENT or right is _ABSENT or _canonical(left) != _canonical(right):
-            lines.append(f"{prefix}{key}: {_shown(left)} -> {_shown(right)}")
-    return lines
+            yield from changed_leaves(left, right, f"{prefix}{key}.")
+        elif left is ABSENT or right is ABSENT or _canonical(left) != _canonical(right):
+            yield f"{prefix}{key}", left, right
 
 
-def _shown(value: Any) -> str:
-    return "absent" if value is _ABSENT else repr(value)
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line per leaf that differs between two configurations: ``scoring.objective: 'nll' -> 'next-token'``."""
+    return [f"{path}: {shown(left)} -> {shown(right)}" for path, left, right in changed_leaves(old, new)]
+
+
+def shown(value: Any) -> str:
+    """A leaf, or ABSENT, as it is written where two are set against each other."""
+    return "absent" if value is ABSENT else repr(value)

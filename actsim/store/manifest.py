@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import accumulate, zip_longest
 from pathlib import Path
 from typing import Any
 
 from actsim import __version__
-from actsim.config import differences
+from actsim.config import ABSENT, changed_leaves, differences, shown
 from actsim.errors import ResumeError
 from actsim.store.files import LOCK_NAME, TEMPORARY_PREFIX, list_directory, read_bytes, remove, write_atomic
 from actsim.store.parts import PARTS_FOLDER, Layout, PartLayout, part_number
@@ -33,7 +34,10 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "seconds": (int, float),
     "files": list,
 }
-_SHOWN_DIFFERENCES = 6
+_ROOM = 240
+"""Characters for all that differs from another run: three lines of a terminal."""
+_ROOM_OF_A_LEAF = 120
+_EXCERPT = 32
 
 
 def timestamp() -> str:
@@ -159,15 +163,53 @@ def refuse_other_run(directory: Path, old: dict[str, Any], new: dict[str, Any]) 
     if of_old != of_new:
         raise ResumeError(f"{directory} holds a run of actsim {of_old}, this is one of actsim {of_new}. {ways_out}")
     if old["digest"] != new["digest"]:
-        lines = differences(old["config"], new["config"])
-        shown = "; ".join(lines[:_SHOWN_DIFFERENCES])
-        more = f"; and {len(lines) - _SHOWN_DIFFERENCES} more" if len(lines) > _SHOWN_DIFFERENCES else ""
-        raise ResumeError(f"{directory} holds a run with another configuration ({shown}{more}). {ways_out}")
+        differing = _briefly(old["config"], new["config"])
+        raise ResumeError(f"{directory} holds a run with another configuration ({differing}). {ways_out}")
     if changed := [key for key in ("plan", "groups", "parts") if old[key] != new[key]]:
         raise ResumeError(
             f"{directory} was begun by actsim {old['actsim']}, whose {', '.join(changed)} differ from those of "
             f"this actsim ({new['actsim']}). {ways_out}"
         )
+
+
+def _briefly(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """What differs between two configurations, leaf by leaf; those for which there is no room are counted."""
+    told = [_difference(*leaf) for leaf in changed_leaves(old, new)]
+    fitting = sum(end <= _ROOM for end in accumulate(map(len, told)))
+    first = told[: max(1, fitting)]
+    more = [f"and {len(told) - len(first)} more"] if len(told) > len(first) else []
+    return "; ".join([*first, *more])
+
+
+def _difference(path: str, old: Any, new: Any) -> str:
+    """A leaf that differs: of long lists how many entries do, and how the first; long texts from where they part."""
+    values = shown(old), shown(new)
+    if sum(map(len, values)) > _ROOM_OF_A_LEAF:
+        if isinstance(old, list) and isinstance(new, list):
+            return _entries(path, old, new)
+        values = _excerpts(*values)
+    return f"{path}: {values[0]} -> {values[1]}"
+
+
+def _entries(path: str, old: list[Any], new: list[Any]) -> str:
+    """How many entries of two lists differ, unless there is but one, and how the first of them does."""
+    places = enumerate(zip_longest(old, new, fillvalue=ABSENT))
+    leaves = [list(changed_leaves({f"{path}[{i}]": left}, {f"{path}[{i}]": right})) for i, (left, right) in places]
+    differing = [own for own in leaves if own]
+    first = _difference(*differing[0][0])
+    if len(old) == len(new) == 1:
+        return first
+    count = f"{len(old)}" if len(old) == len(new) else f"{len(old)} -> {len(new)}"
+    return f"{path}: {count} entries, differing: {len(differing)}, the first: {first}"
+
+
+def _excerpts(old: str, new: str) -> tuple[str, str]:
+    """Two texts from shortly before they part."""
+    parting = next(place for place, (left, right) in enumerate(zip_longest(old, new)) if left != right)
+    start = max(0, parting - _EXCERPT // 4)
+    end = start + _EXCERPT
+    cut = [f"{'…' if start else ''}{text[start:end]}{'…' if len(text) > end else ''}" for text in (old, new)]
+    return cut[0], cut[1]
 
 
 def record_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from actsim.config import DEFAULT_BATCH_TOKENS
 from actsim.data.pairs import PairSet, load_pairs
@@ -22,136 +23,70 @@ from actsim.studies.task_summary import metrics_of
 PERPLEXITY, ACCURACY, SPEARMAN = "perplexity", "accuracy", "spearman"
 
 
-class Evaluation(Protocol):
+@dataclass(frozen=True, eq=False)
+class Evaluation:
     """Something that a model is measured on.
 
     Attributes:
         data: what it is called: corpus, task or benchmark.
+        figure: what the values of a measure are summed up to: perplexity, accuracy or spearman.
         items: measure -> how many items it has a value for.
-        figures: measure -> what the values are summed up to: perplexity, accuracy or spearman.
+        identity: what makes it this evaluation and no other, ready for JSON.
+        measure: the values of a model: measure -> one for every item.
     """
 
-    @property
-    def data(self) -> str:
-        """See above."""
-        ...
+    data: str
+    figure: str
+    items: Mapping[str, int]
+    identity: Mapping[str, Any]
+    measure: Callable[[LoadedModel], dict[str, list[float]]]
 
-    @property
-    def items(self) -> Mapping[str, int]:
-        """See above."""
-        ...
-
-    @property
-    def figures(self) -> Mapping[str, str]:
-        """See above."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """What makes it this evaluation and no other, ready for JSON."""
-        ...
-
-    def measure(self, loaded: LoadedModel) -> dict[str, list[float]]:
-        """The values of a model: measure -> one for every item."""
-        ...
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {"data": self.data, "figures": dict.fromkeys(self.items, self.figure), **self.identity}
 
 
-@dataclass(frozen=True, eq=False)
-class TextEvaluation:
-    """The mean negative log-likelihood of every window of a text, in nats."""
-
-    text: RunningText
-    windows: Windows
-
-    @property
-    def data(self) -> str:
-        """The text's name."""
-        return self.text.name
-
-    @property
-    def items(self) -> Mapping[str, int]:
-        """Windows."""
-        return {f"nll:{self.data}": len(self.windows.ids)}
-
-    @property
-    def figures(self) -> Mapping[str, str]:
-        """exp of the mean over the windows."""
-        return {f"nll:{self.data}": PERPLEXITY}
-
-    def identity(self) -> dict[str, Any]:
-        """The text, and the tokens that are taken of it."""
-        count, context = self.windows.ids.shape
-        tokens = hashlib.sha256(self.windows.ids.numpy().tobytes()).hexdigest()
-        return {"text": self.text.identity(), "context": context, "windows": count, "tokens_sha256": tokens}
-
-    def measure(self, loaded: LoadedModel) -> dict[str, list[float]]:
-        """One value for every window."""
-        return {f"nll:{self.data}": mean_losses(loaded, self.windows)}
+def text_evaluation(text: RunningText, windows: Windows) -> Evaluation:
+    """The mean negative log-likelihood of every window of a text, in nats; summed up to exp of their mean."""
+    name = f"nll:{text.name}"
+    count, context = windows.ids.shape
+    tokens = hashlib.sha256(windows.ids.numpy().tobytes()).hexdigest()
+    identity = {"text": text.identity(), "context": context, "windows": count, "tokens_sha256": tokens}
+    return Evaluation(
+        text.name, PERPLEXITY, {name: count}, identity, lambda loaded: {name: mean_losses(loaded, windows)}
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class TaskEvaluation:
-    """Whether every question is answered rightly, 1 or 0; through lm-evaluation-harness."""
+def task_evaluation(questions: Questions) -> Evaluation:
+    """Whether every question is answered rightly, 1 or 0, by every metric that matters for the task; summed up to the
+    share of right answers. Through lm-evaluation-harness.
+    """
+    names = {metric: f"{metric}:{questions.task}" for metric in metrics_of(questions.task)}
 
-    questions: Questions
-
-    @property
-    def data(self) -> str:
-        """The task's name."""
-        return self.questions.task
-
-    @property
-    def items(self) -> Mapping[str, int]:
-        """Questions."""
-        return {f"{metric}:{self.data}": len(self.questions) for metric in metrics_of(self.data)}
-
-    @property
-    def figures(self) -> Mapping[str, str]:
-        """The share of right answers."""
-        return dict.fromkeys(self.items, ACCURACY)
-
-    def identity(self) -> dict[str, Any]:
-        """The questions, and the version of the harness."""
-        from importlib import metadata
-
-        return {"questions": self.questions.identity(), "lm_eval": metadata.version("lm_eval")}
-
-    def measure(self, loaded: LoadedModel) -> dict[str, list[float]]:
-        """One value for every question, by every metric that matters for the task."""
+    def measure(loaded: LoadedModel) -> dict[str, list[float]]:
         from actsim.integrations import lm_eval
 
-        rows = lm_eval.answers(self.questions, loaded, batch_tokens=DEFAULT_BATCH_TOKENS)
+        rows = lm_eval.answers(questions, loaded, batch_tokens=DEFAULT_BATCH_TOKENS)
         ordered = sorted(rows, key=lambda row: row["row"])
-        return {f"{metric}:{self.data}": [float(row[metric]) for row in ordered] for metric in metrics_of(self.data)}
+        return {name: [float(row[metric]) for row in ordered] for metric, name in names.items()}
+
+    identity = {"questions": questions.identity(), "lm_eval": metadata.version("lm_eval")}
+    return Evaluation(questions.task, ACCURACY, dict.fromkeys(names.values(), len(questions)), identity, measure)
 
 
-@dataclass(frozen=True, eq=False)
-class PairEvaluation:
-    """The cosine of the model's own embeddings of every sentence pair."""
-
-    pairs: PairSet
-
-    @property
-    def data(self) -> str:
-        """The benchmark's name."""
-        return self.pairs.name
-
-    @property
-    def items(self) -> Mapping[str, int]:
-        """Pairs."""
-        return {f"cosine:{self.data}": len(self.pairs)}
-
-    @property
-    def figures(self) -> Mapping[str, str]:
-        """Spearman's ρ with the gold scores."""
-        return dict.fromkeys(self.items, SPEARMAN)
-
-    def identity(self) -> dict[str, Any]:
-        """The pairs, and their gold scores, which the summary is made from."""
-        return {"pairs": self.pairs.identity(), "gold": self.pairs.gold.tolist()}
-
-    def measure(self, loaded: LoadedModel) -> dict[str, list[float]]:
-        """One value for every pair."""
-        return {f"cosine:{self.data}": embedding_cosines(loaded, self.pairs).tolist()}
+def pair_evaluation(pairs: PairSet) -> Evaluation:
+    """The cosine of the model's own embeddings of every sentence pair; summed up to Spearman's ρ with the gold scores,
+    which are part of the identity, since the summary is made from it.
+    """
+    name = f"cosine:{pairs.name}"
+    identity = {"pairs": pairs.identity(), "gold": pairs.gold.tolist()}
+    return Evaluation(
+        pairs.name,
+        SPEARMAN,
+        {name: len(pairs)},
+        identity,
+        lambda loaded: {name: embedding_cosines(loaded, pairs).tolist()},
+    )
 
 
 def load_evaluations(study: Study, loaded: LoadedModel, data_dir: str | Path | None) -> tuple[Evaluation, ...]:
@@ -166,13 +101,13 @@ def load_evaluations(study: Study, loaded: LoadedModel, data_dir: str | Path | N
     for entry in study.perplexity:
         text = load_running_text(entry["data"], data_dir=data_dir)
         cut = {name: entry.get(name) for name in ("context", "first_tokens")}
-        found.append(TextEvaluation(text, cut_windows(loaded, text.text, **cut)))
+        found.append(text_evaluation(text, cut_windows(loaded, text.text, **cut)))
     for entry in study.tasks:
         changes: dict[str, Any] = {name: entry.get(name) for name in ("limit", "shots")}
-        found.append(TaskEvaluation(load_questions(entry["name"], data_dir=data_dir, **changes)))
+        found.append(task_evaluation(load_questions(entry["name"], data_dir=data_dir, **changes)))
     for entry in study.pairs:
         pairs = load_pairs(entry["data"], entry.get("split"), limit=entry.get("limit"), data_dir=data_dir)
-        found.append(PairEvaluation(pairs))
+        found.append(pair_evaluation(pairs))
     return tuple(found)
 
 

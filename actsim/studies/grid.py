@@ -30,6 +30,8 @@ from actsim.store.cells import (
     cells_layout,
     open_study,
 )
+from actsim.store.parts import scan_parts
+from actsim.store.tables import TableLayout
 from actsim.studies import default_path
 from actsim.studies.evaluations import Evaluation, item_counts, load_evaluations
 from actsim.studies.grid_summary import summarise
@@ -44,6 +46,35 @@ Progress = Callable[[int, int], None]
 """Told how many cells are done, and of how many."""
 Load = Callable[[], LoadedModel]
 """Loads the dense model; asked for again before every cell, once the last one's is gone."""
+Draws = dict[tuple[str, int], Samples]
+"""Calibration and seed -> its samples."""
+Profiles = dict[tuple[str, str | None, int | None], Floats | None]
+"""Allocation, calibration and seed -> what blocks are allocated by; cells of other scores and sparsities share it."""
+
+
+class Dense:
+    """The dense model of a study: kept until it is taken to be pruned, and loaded again after that.
+
+    There is never a second one in memory as long as whoever took one has dropped it before asking again.
+
+    Args:
+        load: loads it.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._kept: LoadedModel | None = None
+
+    def look(self) -> LoadedModel:
+        """The model, not to be changed."""
+        if self._kept is None:
+            self._kept = self._load()
+        return self._kept
+
+    def take(self) -> LoadedModel:
+        """The model, to be changed: it is not kept."""
+        loaded, self._kept = self.look(), None
+        return loaded
 
 
 @dataclass(frozen=True)
@@ -52,19 +83,21 @@ class GridRequest:
 
     Attributes:
         study: what was asked for.
-        load: loads the dense model.
+        dense: the dense model.
         identity: of that model, with its type and number of blocks.
         evaluations: what every model is measured on.
         calibrations: name -> texts.
+        drawn: the samples that were drawn already.
         record: circumstances for the manifest.
         data_dir: where corpora were looked for.
     """
 
     study: Study
-    load: Load
+    dense: Dense
     identity: dict[str, Any]
     evaluations: tuple[Evaluation, ...]
     calibrations: dict[str, Domain]
+    drawn: Draws
     record: dict[str, Any]
     data_dir: str | Path | None = None
 
@@ -85,9 +118,7 @@ class GridRequest:
             "samples": study.samples,
             "seq_len": study.seq_len,
             "calibrations": {name: domain.identity() for name, domain in self.calibrations.items()},
-            "evaluations": [
-                {"data": own.data, "figures": dict(own.figures), **own.identity()} for own in self.evaluations
-            ],
+            "evaluations": [own.to_dict() for own in self.evaluations],
         }
 
     @property
@@ -107,14 +138,19 @@ def request_study(study: Study, load: Load, data_dir: str | Path | None = None) 
     Raises:
         ActsimError: see ``load_evaluations``, ``load_domain`` and ``Calibration.draw``.
     """
-    loaded = load()
+    dense = Dense(load)
+    loaded = dense.look()
     identity = {"model": loaded.identity(), "dtype": loaded.dtype, "n_layers": loaded.n_layers}
     evaluations = load_evaluations(study, loaded, data_dir)
     needed = dict.fromkeys(cell.calibration for cell in study.cells() if cell.calibration is not None)
-    calibrations = {name: _calibration(study, name, 0, data_dir).load() for name in needed}
-    for name, domain in calibrations.items():
-        _calibration(study, name, study.seeds[0], data_dir).draw(domain, loaded)
-    return GridRequest(study, load, identity, evaluations, calibrations, circumstances(loaded, None), data_dir)
+    first = study.seeds[0]
+    calibrations = {name: _calibration(study, name, first, data_dir).load() for name in needed}
+    drawn = {
+        (name, first): _calibration(study, name, first, data_dir).draw(domain, loaded)
+        for name, domain in calibrations.items()
+    }
+    record = circumstances(loaded, None)
+    return GridRequest(study, dense, identity, evaluations, calibrations, drawn, record, data_dir)
 
 
 def _calibration(study: Study, name: str, seed: int, data_dir: str | Path | None) -> Calibration:
@@ -162,20 +198,20 @@ def run_study(
     layout = cells_layout(digest_of(request.config), len(request.cells) + 1, blocks | item_counts(request.evaluations))
     record = request.record | {"command": list(command) if command else None}
     with RunStore.begin(directory, request.config, layout, record=record, fresh=fresh) as store:
-        _fill(request, store, progress)
+        _fill(request, store, layout, progress)
         store.update_manifest(command=record["command"])
         summary = summarise(request.config, CellValues(store.read_parts()), intervals or Intervals(), similar)
         finish_study(store, summary, report=report, files=study_files, tables=study_csvs)
     return open_study(directory)
 
 
-def _fill(request: GridRequest, store: RunStore, progress: Progress | None) -> None:
+def _fill(request: GridRequest, store: RunStore, layout: TableLayout, progress: Progress | None) -> None:
     """Make the cells that the store misses."""
     missing = missing_parts(store)
     if not missing:
         return
     total = len(request.cells) + 1
-    maker = _Maker(request)
+    maker = _Maker(request, _stored_profiles(request, store, layout))
     for done, number in enumerate(missing, start=total - len(missing)):
         if progress is not None:
             progress(done, total)
@@ -184,39 +220,52 @@ def _fill(request: GridRequest, store: RunStore, progress: Progress | None) -> N
         progress(total, total)
 
 
+def _stored_profiles(request: GridRequest, store: RunStore, layout: TableLayout) -> Profiles:
+    """The profiles that the cells in the store went by."""
+    parts, _ = scan_parts(store.directory, layout)  # damaged ones are among the missing, and gone
+    found: Profiles = {}
+    for number in parts.keys() - {DENSE}:
+        profile = CellValues(parts[number]).of(number, PROFILE)
+        if not np.isnan(profile).any():
+            found[_profile_key(request.cells[number - 1])] = profile
+    return found
+
+
+def _profile_key(cell: Cell) -> tuple[str, str | None, int | None]:
+    return cell.allocation.label, cell.calibration, cell.seed
+
+
 class _Maker:
-    """Makes cells one after the other, with one model in memory.
+    """Makes cells one after the other.
 
     Args:
         request: the study.
+        profiles: those that are known.
     """
 
-    def __init__(self, request: GridRequest) -> None:
+    def __init__(self, request: GridRequest, profiles: Profiles) -> None:
         self._request = request
-        self._dense: LoadedModel | None = None
-        self._samples: dict[tuple[str, int], Samples] = {}
-        self._profiles: dict[tuple[str, str | None, int | None], Floats | None] = {}
+        self._samples: Draws = dict(request.drawn)
+        self._profiles = profiles
 
     def values(self, number: int) -> dict[str, list[float]]:
         """Every measure of a cell."""
-        loaded = self._take_dense()
         if number == DENSE:
+            loaded = self._request.dense.look()
             zeros = [block.achieved for block in pruned_blocks(loaded)]
-            plan = {PLANNED: [0.0] * len(zeros), ACHIEVED: zeros, PROFILE: [np.nan] * len(zeros)}
+            found = {PLANNED: [0.0] * len(zeros), ACHIEVED: zeros, PROFILE: [np.nan] * len(zeros)}
         else:
-            plan = self._prune(loaded, self._request.cells[number - 1])
-        found = dict(plan)
+            loaded = self._request.dense.take()
+            found = self._prune(loaded, self._request.cells[number - 1])
         for evaluation in self._request.evaluations:
             found |= evaluation.measure(loaded)
-        if number == DENSE:
-            self._dense = loaded
         return found
 
     def _prune(self, loaded: LoadedModel, cell: Cell) -> dict[str, list[float]]:
         """Prune the model in place; what of every block was planned, done, and gone by."""
         request = Request(loaded, cell.recipe(DEFAULT_BATCH_TOKENS), self._drawn(cell, loaded))
-        key = cell.allocation.label, cell.calibration, cell.seed
-        if key not in self._profiles:  # cells of other scores and sparsities go by the same profile
+        key = _profile_key(cell)
+        if key not in self._profiles:
             self._profiles[key] = request.profile()
         profile = self._profiles[key]
         allocation = request.allocate(profile)
@@ -236,8 +285,3 @@ class _Maker:
             drawing = _calibration(self._request.study, *key, self._request.data_dir)
             self._samples[key] = drawing.draw(self._request.calibrations[cell.calibration], loaded)
         return self._samples[key]
-
-    def _take_dense(self) -> LoadedModel:
-        """The dense model, loaded anew after it was pruned; there is never a second one beside it."""
-        loaded, self._dense = self._dense, None
-        return self._request.load() if loaded is None else loaded

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 import tiny_models
+import tiny_tasks
+import torch
 
+from actsim.store.answers import open_tasks
 from actsim.store.cells import CellValues, open_study
 from actsim.studies import grid
 from actsim.studies.study_file import read_study, shipped_studies
+from actsim.studies.task_summary import answers_by_task, metrics_of
 
 TEXT = "\n".join(tiny_models.SENTENCES * 4)
 STUDY = """
@@ -25,6 +33,8 @@ seq_len: 12
 seeds: [0, 1, 2]
 perplexity: [{data: notes.txt, context: 16}]
 """
+MANY_SEEDS = STUDY.replace("[0, 1, 2]", str(list(range(8))))
+TABLES = ("figures.csv", "differences.csv", "plans.csv")
 
 
 @pytest.fixture
@@ -107,14 +117,49 @@ def test_an_interruption_loses_the_cell_that_was_made_and_no_other(invoke, llama
         return prune(request, allocation)
 
     monkeypatch.setattr(grid, "prune", fail_at_the_fourth)
-    result = invoke("study", "study.yaml", "-m", llama, "--out", "cut")
-    assert result.exit_code == 130
-    assert "kept in cut" in result.stderr
+    result = invoke("study", "study.yaml", "-m", llama, "--out", "cut", "-q")
+    told = "actsim: interrupted; the run is kept in cut, and the same command goes on with it.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", told)
     result = invoke("study", "study.yaml", "-m", llama, "--out", "cut", "--json")
     assert result.exit_code == 0, result.stderr
     n_cells = len(open_study(study / "cut").manifest["config"]["cells"])
     assert len(made) == n_cells + 1
     assert json.loads(result.stdout) == whole
+
+
+def test_a_killed_study_keeps_every_finished_cell_and_ends_with_identical_bytes(invoke, llama, study):
+    (study / "study.yaml").write_text(MANY_SEEDS, encoding="utf-8")
+    args = ("study", "study.yaml", "-m", llama, "--threads", torch.get_num_threads(), "-q", "--out")
+    assert invoke(*args, "whole").exit_code == 0
+    kill_after_a_cell(*args, "cut")
+    kept = contents("cut/parts")
+    n_cells = json.loads(Path("cut/manifest.json").read_text())["n_parts"]
+    assert 0 < len(kept) < n_cells
+    assert not any(Path("cut", name).exists() for name in TABLES)
+    assert invoke(*args, "cut").exit_code == 0
+    finished = contents("cut/parts")
+    assert kept == {path: finished[path] for path in kept}
+    assert len(finished) == n_cells
+    for name in TABLES:
+        assert Path("cut", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+def kill_after_a_cell(*args):
+    """Run a command line in a process of its own, and kill that once it has stored a cell."""
+    code = "from actsim_cli.main import run; run()"
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while not any(Path(args[-1], "parts").glob("part-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+
+
+def contents(folder):
+    """What every part holds, and when it was written."""
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path(folder).glob("part-*")}
 
 
 def test_a_finished_study_is_summed_up_again_without_pruning(invoke, llama, study, monkeypatch):
@@ -134,6 +179,39 @@ def test_an_encoder_is_measured_by_its_own_embeddings(invoke, own_directory):
     published = next(row for row in json.loads(own.stdout)["baselines"] if row["name"] == "embedding")
     assert found["dense"][0]["value"] == pytest.approx(100 * published["spearman"])
     assert found["figures"][0]["value"] < found["dense"][0]["value"]
+
+
+def test_tasks_are_answered_as_by_the_command_for_tasks(invoke, own_directory):
+    pytest.importorskip("lm_eval")
+    tiny_tasks.data_dir(own_directory / "data")
+    model = tiny_tasks.save(own_directory / "dense", seed=1)
+    text = """
+        scores: [magnitude]
+        sparsities: [0.9]
+        tasks: [{name: hellaswag, limit: 2}, {name: siqa, shots: 1}, piqa]
+    """
+    (own_directory / "study.yaml").write_text(text, encoding="utf-8")
+    result = invoke("study", "study.yaml", "-m", model, "--data-dir", "data", "--out", "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    pruned = invoke("prune", "-m", model, "--score", "magnitude", "--sparsity", 0.9, "--out", "pruned")
+    assert pruned.exit_code == 0, pruned.stderr
+    found, values = json.loads(result.stdout), CellValues(open_study("run").table)
+    right = []
+    for cell, folder, rows in ((0, "dense", found["dense"]), (1, "pruned", found["figures"])):
+        shown = {row["measure"]: row["value"] for row in rows}
+        for task, options in (("hellaswag", ("--limit", 2)), ("siqa", ("--shots", 1)), ("piqa", ())):
+            out = f"{folder}-{task}"
+            asked = invoke("tasks", "-m", folder, "--task", task, *options, "--data-dir", "data", "--out", out)
+            assert asked.exit_code == 0, asked.stderr
+            answers = answers_by_task(open_tasks(out).table)[task]
+            for metric in metrics_of(task):
+                name = f"{metric}:{task}"
+                assert values.of(cell, name).tolist() == answers[metric].tolist()
+                assert shown.pop(name) == pytest.approx(100 * answers[metric].mean())
+                right += answers[metric].tolist()
+        assert not shown
+    assert set(right) == {True, False}
+    assert right[: len(right) // 2] != right[len(right) // 2 :], "no answer changed, another seed shows more"
 
 
 @pytest.mark.parametrize(
