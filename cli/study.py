@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +96,14 @@ def _request(screen: Screen, study: Study, options: Options) -> GridRequest:
     from actsim.report.wording import counted
     from actsim.studies.grid import request_study
 
-    def dense() -> LoadedModel:
-        return load_silently(screen, study.model or DEFAULT_MODEL, {**options, "max_tokens": None})
+    name = study.model or DEFAULT_MODEL
+    still = replace(screen, quiet=True)  # beside the bar of the models nothing else may move
 
-    request = request_study(study, dense, options["data_dir"])
+    def dense() -> LoadedModel:
+        return load_silently(still, name, {**options, "max_tokens": None})
+
+    with screen.working(f"loading {name} and the data"):
+        request = request_study(study, dense, options["data_dir"])
     screen.say(f"study: {counted(len(request.cells), 'pruned model')} and the dense one")
     return request
 

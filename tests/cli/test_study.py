@@ -170,12 +170,18 @@ def test_a_finished_study_is_summed_up_again_without_pruning(invoke, llama, stud
 
 def test_an_encoder_is_measured_by_its_own_embeddings(invoke, own_directory):
     (own_directory / "notes.txt").write_text(TEXT, encoding="utf-8")
-    text = 'allocations: [uniform]\ncalibrations: ["notes=notes.txt"]\nsamples: 2\nseq_len: 16\npairs: [sample]\n'
+    text = '''
+        sparsities: [0.9]
+        calibrations: ["notes=notes.txt"]
+        samples: 2
+        seq_len: 16
+        pairs: [{data: sample, limit: 12}]
+    '''
     (own_directory / "study.yaml").write_text(text, encoding="utf-8")
     result = invoke("study", "study.yaml", "--out", "run", "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    own = invoke("eval", "sample", "--out", "eval", "--no-report", "--resamples", 5, "--json")
+    own = invoke("eval", "sample", "--limit", 12, "--out", "eval", "--no-report", "--resamples", 5, "--json")
     published = next(row for row in json.loads(own.stdout)["baselines"] if row["name"] == "embedding")
     assert found["dense"][0]["value"] == pytest.approx(100 * published["spearman"])
     assert found["figures"][0]["value"] < found["dense"][0]["value"]
