@@ -107,7 +107,7 @@ class Scoring:
         gamma: absolute threshold γ of the activated sets {P > γ}, or None.
         top_fraction: share of parameters per sentence and layer that count as activated, or None.
         max_tokens: sentences are cut to this many tokens (special tokens included).
-        batch_tokens: budget of padded tokens per batch.
+        batch_tokens: budget of tokens per batch.
         dtype: the model's floating point type; patterns and sums are float32 or wider whatever it is.
         baselines: whether hidden states and the model's own embedding are scored beside the patterns.
         template: what a causal language model is given: a name out of TEMPLATES, kept as its text, or a text in which

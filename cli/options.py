@@ -213,7 +213,7 @@ batch_tokens = option(
     type=click.IntRange(min=1),
     default=DEFAULT_BATCH_TOKENS,
     metavar="N",
-    help="Padded tokens per batch: more is faster and needs more memory.",
+    help="Tokens per batch: more is faster and needs more memory.",
 )
 template = option(
     "--template",

@@ -18,7 +18,7 @@ Tokens = tuple[int, ...]
 PADDING = 0.05
 """Share of padding among a batch's tokens that it is divided to stay below."""
 
-MOST_PARTS, LEAST_PART = 4, 192
+MOST_PARTS, LEAST_PART = 6, 160
 """Parts of a batch at most, and padded tokens of a part at least: below, matrix products lose more than padding costs.
 """
 
@@ -138,17 +138,23 @@ class PairBatch:
     sentences: tuple[Tokens, ...]
     sides: tuple[tuple[int, int], ...]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the sentences, padding not counted."""
+        return sum(map(len, self.sentences))
+
 
 def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> list[PairBatch]:
-    """Group pairs into batches of at most ``batch_tokens`` padded tokens (one pair at least).
+    """Group pairs into batches of at most ``batch_tokens`` tokens of distinct sentences (one pair at least).
 
     A pure function of its arguments. Pairs that share sentences stand together, so that few sentences are computed in
     more than one batch; what is not connected goes by the length of its longest sentence. Pairs are taken in turn
-    until distinct sentences x longest sentence passes the budget.
+    until the budget is passed; padding, which ``divide`` keeps low, is not counted.
     """
     batches: list[PairBatch] = []
     taken: list[int] = []
     distinct: dict[Tokens, None] = {}
+    tokens = 0
 
     def close() -> None:
         sentences = sorted(distinct, key=len)
@@ -159,10 +165,12 @@ def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> l
         distinct.clear()
 
     for position in _arranged(pairs):
-        together = distinct | dict.fromkeys(pairs[position])
-        if taken and len(together) * max(map(len, together)) > batch_tokens:
+        new = dict.fromkeys(side for side in pairs[position] if side not in distinct)
+        if taken and tokens + sum(map(len, new)) > batch_tokens:
             close()
-        distinct |= dict.fromkeys(pairs[position])
+            tokens, new = 0, dict.fromkeys(pairs[position])
+        distinct |= new
+        tokens += sum(map(len, new))
         taken.append(position)
     if taken:
         close()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from actsim.config import Scoring
-from actsim.core.batch import PairBatch, Tokens, group_batches, pad, padded_tokens, plan_batches
+from actsim.core.batch import PairBatch, Tokens, group_batches, pad, plan_batches
 from actsim.core.consumers import Group, PairMoments, Together, groups_of
 from actsim.core.measures import MEASURES
 from actsim.core.objectives import OBJECTIVES
@@ -179,7 +179,7 @@ class WithinMemory:
         Raises:
             ModelError: a single pair does not fit.
         """
-        if self.budget is not None and padded_tokens(batch) > self.budget and len(batch.pairs) > 1:
+        if self.budget is not None and batch.tokens > self.budget and len(batch.pairs) > 1:
             return self._score_divided(jobs, batch)
         try:
             return [[table] for table in score_together(jobs, batch, self._scorer)]
@@ -193,12 +193,12 @@ class WithinMemory:
                     "lower --max-tokens, or choose --dtype bfloat16 or another --device."
                 ) from error
         first = self.budget is None
-        self.budget = max(1, padded_tokens(batch) // 2)
+        self.budget = max(1, batch.tokens // 2)
         if first:
             LOG.warning(
                 "out of memory on %s with batches of %d tokens: going on with %d, and fewer where that is too many",
                 jobs[0].loaded.device,
-                padded_tokens(batch),
+                batch.tokens,
                 self.budget,
             )
         return self._score_divided(jobs, batch)

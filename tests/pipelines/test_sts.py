@@ -13,7 +13,7 @@ import tiny_pairs
 import torch
 
 from actsim.config import RunConfig, Scoring
-from actsim.core.batch import PairBatch, padded_tokens
+from actsim.core.batch import PairBatch
 from actsim.core.scoring import default_backend
 from actsim.errors import DataError, ModelError, NumericError
 from actsim.models.devices import out_of_memory
@@ -124,7 +124,7 @@ def limit_memory(monkeypatch: pytest.MonkeyPatch, tokens: int) -> list[int]:
     score_together, tried = sts.score_together, []
 
     def limited(jobs: list[sts.Job], batch: PairBatch, scorer: str) -> list[pa.Table]:
-        tried.append(padded_tokens(batch))
+        tried.append(batch.tokens)
         if tried[-1] > tokens:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return score_together(jobs, batch, scorer)

@@ -14,15 +14,14 @@ from counted_passes import count_passes
 
 from actsim.config import RunConfig, Scoring
 from actsim.core import passes
-from actsim.core.batch import padded_tokens
 from actsim.core.capture import GradientOverflow
 from actsim.pipelines import sts
 from actsim.store import RunStore
 
 SCORINGS = [
-    Scoring("nll", "absolute-weighted", ("cosine", "jaccard"), batch_tokens=24),
-    Scoring("nll", "absolute-gradient", ("ruzicka", "overlap"), gamma=0.01, batch_tokens=24),
-    Scoring("nll", "signed-weighted", batch_tokens=24),
+    Scoring("nll", "absolute-weighted", ("cosine", "jaccard"), batch_tokens=18),
+    Scoring("nll", "absolute-gradient", ("ruzicka", "overlap"), gamma=0.01, batch_tokens=18),
+    Scoring("nll", "signed-weighted", batch_tokens=18),
 ]
 """A top fraction, an absolute threshold, and a signed pattern."""
 
@@ -101,7 +100,7 @@ def test_memory_that_does_not_suffice_halves_the_budget_of_all(tmp_path, monkeyp
     score_together = sts.score_together
 
     def limited(jobs, batch, scorer):
-        if padded_tokens(batch) > largest_pair:
+        if batch.tokens > largest_pair:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return score_together(jobs, batch, scorer)
 
@@ -132,7 +131,7 @@ def test_an_overflow_in_float16_starts_every_consumer_anew(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "other", [Scoring("next-token", batch_tokens=24), Scoring("nll", batch_tokens=8), Scoring("nll", max_tokens=3)]
+    "other", [Scoring("next-token", batch_tokens=18), Scoring("nll", batch_tokens=8), Scoring("nll", max_tokens=3)]
 )
 def test_jobs_without_a_pass_in_common_are_refused(tmp_path, other):
     loaded = tiny_models.loaded("llama")

@@ -27,7 +27,7 @@ class Settings:
         gamma: threshold of the measures of sets, or None.
         top_fraction: share that counts as activated for the measures of sets, or None.
         max_tokens: sentences are cut here; by default at the model's length.
-        batch_tokens: budget of padded tokens per batch.
+        batch_tokens: budget of tokens per batch.
 
     Raises:
         UsageError: settings that are impossible whatever the model.
