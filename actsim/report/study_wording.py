@@ -73,26 +73,26 @@ def _count(rows: Sequence[Row], verdict: str) -> int:
 def _own_domain(summary: Row) -> Iterator[str]:
     grids = calibration_grids(summary)
     for grid in grids:
-        for row in summary["own_domain"]:
-            if grid.holds(row):
-                where = _where(grid_label(grid, grids))
-                yield (
-                    f"Does calibration on a text's own domain serve it?{where} {REMOVED[row['removed']]}: "
-                    f"{own_domain_text(row)} ({row['texts']} texts, p {_equals(row['p'])})."
-                )
+        rows = [row for row in summary["own_domain"] if grid.holds(row)]
+        if rows:
+            found = [f"{REMOVED[row['removed']]} {own_domain_text(row)}, p {_equals(row['p'])}" for row in rows]
+            yield (
+                f"Does calibration on a text's own domain serve it?{_where(grid_label(grid, grids))} "
+                f"{'; '.join(found)} ({rows[0]['texts']} texts)."
+            )
 
 
 def _transfer(summary: Row) -> Iterator[str]:
     grids = calibration_grids(summary)
     for grid in grids:
-        for row in summary["transfer"]:
-            if grid.holds(row) and row["similarity"] == ACTIVATION:
-                where = _where(grid_label(grid, grids))
-                yield (
-                    f"Do domains with similar activation patterns serve each other as calibration?{where} Spearman's "
-                    f"ρ of gain and similarity, {REMOVED[row['removed']]}: {correlation_text(row)}, p "
-                    f"{_equals(row['p'])} ({row['cells']} cells of {row['domains']} domains)."
-                )
+        rows = [row for row in summary["transfer"] if grid.holds(row) and row["similarity"] == ACTIVATION]
+        if rows:
+            found = [f"{REMOVED[row['removed']]} {correlation_text(row)}, p {_equals(row['p'])}" for row in rows]
+            cells = f"{rows[0]['cells']} cells of {rows[0]['domains']} domains"
+            yield (
+                "Do domains with similar activation patterns serve each other as calibration?"
+                f"{_where(grid_label(grid, grids))} Spearman's ρ of gain and similarity: {'; '.join(found)} ({cells})."
+            )
 
 
 def _where(label: str) -> str:
