@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from actsim.report.figures import MANY_LAYERS, floats, own_settings, shortened, write_cells
-from actsim.report.palette import CELL_TEXT_LAYERS, HEAT_MAP, domain_style, matplotlib_dashes, run_style
+from actsim.report.palette import CELL_TEXT_LAYERS, HEAT_MAP, domain_style, matplotlib_dashes
 from actsim.report.study_series import (
     CalibrationGrid,
     Way,
@@ -70,7 +70,7 @@ def _draw_results(axes: Axes, summary: Row, dense: Row, known: list[Way]) -> Non
         rows = {row["allocation"]: row for row in of(summary["figures"], way, measure=dense["measure"])}
         places = np.array([names.index(name) + 0.7 * (index + 0.5) / len(known) - 0.35 for name in rows])
         value, low, high = (floats(row[end] for row in rows.values()) for end in ("value", "ci_low", "ci_high"))
-        style = run_style(index)
+        style = domain_style(index)
         reach = np.nan_to_num(np.stack([value - low, high - value]))
         axes.errorbar(
             places,
@@ -103,7 +103,7 @@ def plans_figure(summary: Row) -> Figure:
     with own_settings():
         height = PLOT_INCHES * lines + LEGEND_LINE_INCHES * -(-len(names) // LEGEND_COLUMNS)
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-        plots = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+        plots = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in plots[len(known) :]:
             axes.set_visible(False)
         for axes, way in zip(plots, known, strict=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from actsim.report.palette import domain_style, run_style
+from actsim.report.palette import domain_style
 from actsim.report.plotly_parts import (
     INK,
     MARKERS,
@@ -96,7 +96,7 @@ def _results(summary: Row, dense: Row) -> Figure:
 
 def _points(x: list[float], y: list[float], ends: list[tuple[Any, Any]], text: list[str], index: int) -> Trace:
     """Points with vertical intervals."""
-    style = run_style(index)
+    style = domain_style(index)
     up, down = (
         [0 if end[side] is None else plain_value(abs(end[side] - value)) for end, value in zip(ends, y, strict=True)]
         for side in (1, 0)
