@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from actsim.config import OBJECTIVES, Scoring
@@ -52,6 +54,7 @@ def load_silently(screen: Screen, name: str, options: Options, **more: Any) -> L
 
         from actsim.models.loading import load_model
 
+        keep_imports()
         if options["threads"] is not None:
             torch.set_num_threads(options["threads"])
         return load_model(name, **{key: options[key] for key in _LOADING}, **more)
@@ -67,11 +70,20 @@ def check_loading(options: Options) -> None:
     )
 
 
+@cache
+def keep_imports() -> None:
+    """Spare what is there by now, 400 000 objects that imports leave and that stay, from all searches for garbage.
+
+    Once in a process, before a model is loaded: of what comes later nothing is kept. At the interpreter's end all are
+    given back, because extensions report objects that are never freed.
+    """
+    gc.freeze()
+    atexit.register(gc.unfreeze)
+
+
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """While open, no garbage is looked for: imports leave 400 000 objects that stay, and every search goes through all
-    of them.
-    """
+    """While open, no garbage is looked for: imports make hundreds of thousands of objects, and none is any."""
     was_on = gc.isenabled()
     gc.disable()
     try:

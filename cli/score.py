@@ -58,7 +58,6 @@ def score_command(ctx: click.Context, a: str, b: str, **options: Any) -> None:
 def _compare(a: str, b: str, loaded: LoadedModel, scoring: Scoring, options: Options) -> dict[str, Any]:
     """Everything that is shown, ready for JSON."""
     from actsim.models.tokenise import tokenise_for
-    from actsim.pipelines.explain import explain
     from actsim.pipelines.similarity import similarity
     from actsim.stats.bands import Band
 
@@ -85,6 +84,8 @@ def _compare(a: str, b: str, loaded: LoadedModel, scoring: Scoring, options: Opt
         ],
     }
     if options["explain"]:
+        from actsim.pipelines.explain import explain
+
         explanation = explain(a, b, loaded, scoring, top=options["top"]).to_dict()
         document["notes"] += explanation.pop("notes")
         document["explanation"] = explanation
