@@ -13,6 +13,7 @@ from actsim.report.study_files import study_files
 from actsim.store import Run, cells, densities, open_run, replace_files, similarities, study_in
 from actsim.store.files import write_atomic
 from actsim.store.manifest import MANIFEST_NAME, SUMMARY_NAME
+from actsim.store.reading import EVALUATION
 
 WITHOUT_PAIRS = {
     densities.STUDY: (densities.open_density, density_files),
@@ -40,6 +41,9 @@ def write_report(run: str | Path, *, out: str | Path | None = None, keep_text: b
     """
     check_packages(PAGE)
     study = study_in(run)
+    if study not in (EVALUATION, *WITHOUT_PAIRS):
+        known = ", ".join((EVALUATION, *WITHOUT_PAIRS))
+        raise UsageError(f"{run} is a run of actsim {study}, which has tables but no report; {known} have one.")
     found = WITHOUT_PAIRS[study][0](run) if study in WITHOUT_PAIRS else open_run(run)
     directory = found.directory if out is None else Path(out)
     own = directory.resolve() == found.directory.resolve()

@@ -170,13 +170,13 @@ def test_a_finished_study_is_summed_up_again_without_pruning(invoke, llama, stud
 
 def test_an_encoder_is_measured_by_its_own_embeddings(invoke, own_directory):
     (own_directory / "notes.txt").write_text(TEXT, encoding="utf-8")
-    text = '''
+    text = """
         sparsities: [0.9]
         calibrations: ["notes=notes.txt"]
         samples: 2
         seq_len: 16
         pairs: [{data: sample, limit: 12}]
-    '''
+    """
     (own_directory / "study.yaml").write_text(text, encoding="utf-8")
     result = invoke("study", "study.yaml", "--out", "run", "--json")
     assert result.exit_code == 0, result.stderr

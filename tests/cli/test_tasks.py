@@ -38,6 +38,10 @@ def test_the_table_gives_every_task_and_where_the_run_is(invoke, data, models, o
     assert "actsim_hellaswag" in result.stdout
     assert "task: boolq, validation: 3 of 3 rows, 0 shots" in result.stderr
     (run,) = (own_directory / "reports").iterdir()
+    refused = invoke("report", run)
+    assert (
+        refused.exit_code == USAGE and "tables but no report; eval, density, domains, study have one" in refused.stderr
+    )
     assert f"reports/{run.name}" in result.stdout
     assert {path.name for path in run.iterdir()} >= {"manifest.json", "summary.json", "tasks.csv", "parts"}
 
