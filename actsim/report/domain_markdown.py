@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from actsim.report.compare_tables import p_text
 from actsim.report.domain_tables import (
@@ -18,7 +17,7 @@ from actsim.report.domain_tables import (
     estimate_text,
 )
 from actsim.report.domain_wording import findings, method_sentences
-from actsim.report.markdown import CITATION, escaped, files_section, notes_section, provenance_section, table
+from actsim.report.markdown import CITATION, embedded, escaped, files_section, notes_section, provenance_section, table
 from actsim.report.wording import Row, band_label, counted, interval, number
 
 MATRIX, LAYERS, BOXES = "matrix", "layers", "boxes"
@@ -63,14 +62,9 @@ def _lead(summary: Row) -> Iterator[str]:
     yield "\n".join(f"- {escaped(sentence)}" for sentence in findings(summary))
 
 
-def _figure(files: Mapping[str, str], name: str, label: str) -> Iterator[str]:
-    if name in files:
-        yield f"![{escaped(label)}]({quote(files[name])})"
-
-
 def _matrix(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
     yield "## Matrix"
-    yield from _figure(files, MATRIX, "Mean cosines within and between domains")
+    yield from embedded(files, MATRIX, "Mean cosines within and between domains")
     yield f"Mean cosine over the {escaped(band_label(summary['band']))}; intervals are in matrix.csv:"
     names, found = domain_names(summary), cells(summary)
     rows = [[escaped(a), *(number(found[a, b]["value"], 2) for b in names)] for a in names]
@@ -79,7 +73,7 @@ def _matrix(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
 
 def _layers(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
     yield "## Layers"
-    yield from _figure(files, LAYERS, "Similarity within and between domains, and separation, layer by layer")
+    yield from embedded(files, LAYERS, "Similarity within and between domains, and separation, layer by layer")
     rows = [
         [str(row["layer"]), *(estimate_text(row[name]) for name in FIGURES), escaped(p_text(row["gap"]["p_holm"]))]
         for row in summary["layers"]
@@ -96,7 +90,7 @@ def _layers(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
 def _distributions(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
     if BOXES in files:
         yield "## Distributions"
-        yield from _figure(files, BOXES, "Cosines within and between domains, a box per layer")
+        yield from embedded(files, BOXES, "Cosines within and between domains, a box per layer")
         yield "Boxes reach from quartile to quartile, whiskers to the extremes; every pair of domains is in pairs.csv."
 
 

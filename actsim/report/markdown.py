@@ -344,6 +344,12 @@ def notes_section(summary: Row) -> Iterator[str]:
         yield "\n".join(f"- {escaped(note)}" for note in summary["notes"])
 
 
+def embedded(files: Mapping[str, str], name: str, label: str) -> Iterator[str]:
+    """The figure of that name, where it is among the files beside the report."""
+    if name in files:
+        yield f"![{escaped(label)}]({quote(files[name])})"
+
+
 def files_section(files: Mapping[str, str]) -> Iterator[str]:
     """Links to the files beside the report, name -> path; the embedded figure is none of them."""
     others = [f"- [{escaped(name)}]({quote(path)})" for name, path in files.items() if name != FIGURE]

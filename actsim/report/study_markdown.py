@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from actsim.report.compare_tables import p_text
-from actsim.report.markdown import CITATION, escaped, files_section, notes_section, provenance_section, table
+from actsim.report.markdown import CITATION, embedded, escaped, files_section, notes_section, provenance_section, table
 from actsim.report.study_series import (
     CalibrationGrid,
     allocations,
@@ -66,15 +65,10 @@ def _lead(summary: Row) -> Iterator[str]:
         yield "\n".join(f"- {escaped(sentence)}" for sentence in found)
 
 
-def _figure(files: Mapping[str, str], name: str, label: str) -> Iterator[str]:
-    if name in files:
-        yield f"![{escaped(label)}]({quote(files[name])})"
-
-
 def _results(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
     """A table for every measure: a row per allocation, a column per way of pruning."""
     yield "## Results"
-    yield from _figure(files, RESULTS, "What every allocation comes to, with intervals over the seeds")
+    yield from embedded(files, RESULTS, "What every allocation comes to, with intervals over the seeds")
     known = ways(summary)
     for dense in summary["dense"]:
         yield (
@@ -123,7 +117,7 @@ def _calibrations(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
     if not grids:
         return
     yield "## Calibrations and texts"
-    yield from _figure(files, MATRIX, "What pruning with every calibration costs on every text")
+    yield from embedded(files, MATRIX, "What pruning with every calibration costs on every text")
     for grid in grids:
         yield from _grid(summary, grid, grid_label(grid, grids))
 
@@ -148,7 +142,7 @@ def _grid(summary: Row, grid: CalibrationGrid, label: str) -> Iterator[str]:
 
 def _plans(summary: Row, files: Mapping[str, str]) -> Iterator[str]:
     yield "## Plans"
-    yield from _figure(files, PLANS, "Sparsity of every block by allocation")
+    yield from embedded(files, PLANS, "Sparsity of every block by allocation")
     for way in ways(summary):
         label = way_label(summary, way)
         where = "" if label == "all" else f", {escaped(label)}"

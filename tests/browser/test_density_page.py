@@ -19,13 +19,6 @@ NAME = "<img src=x onerror='window.injected = 1'>"
 SHARES = {NAME: [0.4, 0.4, 0.2, 0.25], "code": [0.5, 0.35, 0.2, 0.3]}
 
 
-def choose(page, what: str, value: str) -> None:
-    page.evaluate(
-        f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')); }})"
-        f"(document.querySelector('[data-choice={what}]'))"
-    )
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     summary = made_up_densities.summary(made_up_densities.densities(SHARES), running_text=("code",), name=NAME)
@@ -43,7 +36,7 @@ def test_the_curves_follow_the_measure_and_the_legend(page):
         ("participation", "participation ratio of Ā"),
         ("share > 2e-05", "parameters with Ā > 2e-05, %"),
     ):
-        choose(page, "measure", label)
+        page.choose("measure", label)
         assert page.evaluate(f"{figure}.layout.yaxis.title.text") == axis
     lines = page.evaluate(f"{figure}.data.length")
     page.evaluate("document.querySelector('[data-line=code]').click()")
@@ -54,7 +47,7 @@ def test_the_curves_follow_the_measure_and_the_legend(page):
 def test_kinds_and_thresholds_follow_the_domain(page):
     seen = []
     for domain in ("mean of the domains", "code"):
-        choose(page, "domain", domain)
+        page.choose("domain", domain)
         seen.append(page.evaluate("document.querySelector('[data-figure=kinds]').data[0].z[0][0]"))
         seen.append(page.evaluate("document.querySelector('[data-figure=thresholds]').data[0].y[2]"))
     assert seen == pytest.approx([45, 45, 50, 50])

@@ -36,31 +36,24 @@ def page(summary, tmp_path_factory):
         assert (browser.problems, browser.requests) == ([], [])
 
 
-def choose(page, name: str, value: str) -> None:
-    page.evaluate(
-        f"(s => {{ s.value = {value!r}; s.dispatchEvent(new Event('change')); }})"
-        f"(document.querySelector('[data-choice={name}]'))"
-    )
-
-
 def test_the_figures_follow_the_choices(page):
-    choose(page, "similarity", "tfidf")
+    page.choose("similarity", "tfidf")
     assert page.evaluate(f"{MATRIX}.data.every(trace => trace.meta !== undefined && trace.zmax < 0.6)")
-    choose(page, "lines", "separation")
+    page.choose("lines", "separation")
     assert page.evaluate(f"{LINES}.layout.yaxis.title.text").startswith("separation")
-    choose(page, "pair", "c4 mmlu")
+    page.choose("pair", "c4 mmlu")
     assert page.evaluate(f"{BOXES}.data.map(trace => trace.name)") == ["within c4", "within mmlu", "between them"]
 
 
 def test_a_name_is_shown_as_it_is(page):
-    choose(page, "similarity", "activation")
+    page.choose("similarity", "activation")
     labels = page.evaluate(f"[...{MATRIX}.querySelectorAll('.ytick text')].map(label => label.textContent)")
     assert NAME in labels
     assert page.evaluate("typeof window.injected") == "undefined"
 
 
 def test_every_cell_has_one_number_in_an_ink_that_the_theme_leaves_alone(page):
-    choose(page, "similarity", "activation")
+    page.choose("similarity", "activation")
     numbers = f"[...{MATRIX}.querySelectorAll('.heatmap-label text')].filter(text => text.textContent)"
     inks = f"[...new Set({numbers}.map(text => getComputedStyle(text).fill))].sort()"
     want = sorted(

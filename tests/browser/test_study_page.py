@@ -35,28 +35,21 @@ def page(tmp_path_factory):
         assert (browser.problems, browser.requests) == ([], [])
 
 
-def choose(page, name: str, value: str) -> None:
-    page.evaluate(
-        f"(s => {{ s.value = {value!r}; s.dispatchEvent(new Event('change')); }})"
-        f"(document.querySelector('[data-choice={name}]'))"
-    )
-
-
 def test_the_figures_follow_the_choices(page):
     first = page.evaluate(f"{RESULTS}.data[0].y[0]")
-    choose(page, "measure", "nll:siqa")
+    page.choose("measure", "nll:siqa")
     assert page.evaluate(f"{RESULTS}.data[0].y[0]") != first
-    choose(page, "against", "activation (beta 0.1)")
+    page.choose("against", "activation (beta 0.1)")
     assert page.evaluate(f"{DIFFERENCES}.layout.xaxis.ticktext") == ["uniform", "owl"]
-    choose(page, "grid", "1")
-    choose(page, "set", "dense")
+    page.choose("grid", "1")
+    page.choose("set", "dense")
     assert page.evaluate(f"Math.min(...{MATRIX}.data[0].z.flat().filter(v => v !== null))") > 0
-    choose(page, "way", "6")
+    page.choose("way", "6")
     assert page.evaluate(f"{PLANS}.data.length") == 3
 
 
 def test_both_selects_of_a_measure_show_the_same(page):
-    choose(page, "measure", "nll:boolq")
+    page.choose("measure", "nll:boolq")
     chosen = "[...document.querySelectorAll('[data-choice=measure]')].map(select => select.value)"
     assert page.evaluate(chosen) == ["nll:boolq", "nll:boolq"]
 
