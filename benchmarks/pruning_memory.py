@@ -1,6 +1,7 @@
 """Peak memory of pruning a random Llama by Wanda on the CPU, above what is in use once its weights are loaded.
 
     python -m benchmarks.pruning_memory --blocks 12 --width 1024 --samples 16 --tokens 512
+    python -m benchmarks.pruning_memory --blocks 32 --width 4096 --samples 16 --tokens 256      # 6.5 billion parameters
 
 Prints one line of JSON; the model is made in a temporary directory and pruned there.
 """
@@ -40,7 +41,9 @@ def save_random(folder: Path, options: argparse.Namespace) -> None:
         pad_token_id=0,
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).to(resolve_dtype(options.dtype, torch.device("cpu"))).save_pretrained(folder)
+    torch.set_default_dtype(resolve_dtype(options.dtype, CPU))  # never a second copy in float32
+    LlamaForCausalLM(config).save_pretrained(folder)
+    torch.set_default_dtype(torch.float32)
     words = models.WordLevel({str(number): number for number in range(VOCABULARY)}, unk_token="1")
     backend = Tokenizer(words)
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -71,9 +74,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, float | str]
     peak.start_phase()
     write_pruned(request, plan_document(request, None, allocation, blocks), folder / "pruned")
     writing = peak.phase_bytes() or 0
-    states = (
-        options.samples * options.tokens * options.width * resolve_dtype(options.dtype, torch.device("cpu")).itemsize
-    )
+    states = options.samples * options.tokens * options.width * resolve_dtype(options.dtype, CPU).itemsize
     return {
         "weights_mb": round(weights / 1e6, 1),
         "hidden_states_mb": round(states / 1e6, 1),

@@ -73,8 +73,8 @@ def study_command(ctx: click.Context, **options: Any) -> None:
     """
     screen = Screen.of(options)
     domain_options.check_out(options)
-    study = _study(options)
-    run = _run(screen, _request(screen, study, options), ctx.meta[shared.COMMAND], options)
+    study, similar = _study(options), _similar(options["similarity"])
+    run = _run(screen, _request(screen, study, options), similar, ctx.meta[shared.COMMAND], options)
     from actsim.report.study_tables import study_table
 
     domain_options.show(screen, run, study_table)
@@ -108,13 +108,14 @@ def _request(screen: Screen, study: Study, options: Options) -> GridRequest:
     return request
 
 
-def _run(screen: Screen, request: GridRequest, command: list[str], options: Options) -> TableRun:
+def _run(
+    screen: Screen, request: GridRequest, similar: DomainMatrices | None, command: list[str], options: Options
+) -> TableRun:
     """The study, with its progress shown; Ctrl-C says where it is kept."""
     from actsim.studies.grid import run_study
     from actsim.studies.intervals import Intervals
 
     intervals = Intervals(**{name: options[name] for name in ("level", "resamples", "permutations", "seed")})
-    similar = _similar(request, options["similarity"])
     directory = request.default_directory if options["out"] is None else Path(options["out"])
     with keeping(directory, options["fresh"]), screen.progress("models", ("pruning", "summing up")) as progress:
         return run_study(
@@ -129,7 +130,7 @@ def _run(screen: Screen, request: GridRequest, command: list[str], options: Opti
         )
 
 
-def _similar(request: GridRequest, directory: str | None) -> DomainMatrices | None:
+def _similar(directory: str | None) -> DomainMatrices | None:
     from actsim.studies.transfer import read_matrices
 
-    return None if directory is None else read_matrices(directory, request.identity["model"])
+    return None if directory is None else read_matrices(directory)

@@ -14,6 +14,7 @@ from actsim.studies.grid_summary import summarise
 from actsim.studies.intervals import Intervals
 from actsim.studies.transfer import DomainMatrices
 
+MODEL = {"name": "example/model-small", "revision": None, "sha256": "ab" * 32}
 LAYERS = 3
 ITEMS = 12
 CALIBRATIONS = ("c4", "boolq:train", "mmlu", "siqa:train", "gsm8k")
@@ -31,7 +32,7 @@ def similar(names: Sequence[str] = DOMAINS) -> DomainMatrices:
     lacking[:, -1] = lacking[-1] = np.nan
     source = {"digest": "89ab", "objective": "nll", "pattern": "absolute-weighted", "n_groups": 16}
     source["band"] = {"name": "deep", "layers": [2, 3]}
-    return DomainMatrices(source, tuple(names), {"activation": matrix, "tfidf": lacking})
+    return DomainMatrices(MODEL, source, tuple(names), {"activation": matrix, "tfidf": lacking})
 
 
 def config(
@@ -62,7 +63,7 @@ def config(
     ]
     return {
         "study": "study",
-        "model": {"name": "example/model-small", "revision": None, "sha256": "ab" * 32},
+        "model": MODEL,
         "dtype": "float32",
         "n_layers": LAYERS,
         "cells": [dict(zip(keys, cell, strict=True)) for cell in cells],

@@ -40,7 +40,7 @@ from actsim.studies.over_samples import finish_study, missing_parts
 from actsim.studies.pruning import Calibration, Request, prune
 from actsim.studies.record import circumstances
 from actsim.studies.study_file import Cell, Study
-from actsim.studies.transfer import DomainMatrices, check_shared
+from actsim.studies.transfer import DomainMatrices, check_similar
 
 Progress = Callable[[int, int], None]
 """Told how many cells are done, and of how many."""
@@ -190,9 +190,8 @@ def run_study(
         ActsimError: see ``RunStore.begin``, ``prune`` and the evaluations.
     """
     if similar is not None:
-        check_shared(
-            similar, [own.name for own in request.calibrations.values()], [own.data for own in request.evaluations]
-        )
+        calibrations = [own.name for own in request.calibrations.values()]
+        check_similar(similar, request.identity["model"], calibrations, [own.data for own in request.evaluations])
     directory = Path(out) if out is not None else request.default_directory
     blocks = dict.fromkeys((PLANNED, ACHIEVED, PROFILE), int(request.identity["n_layers"]))
     layout = cells_layout(digest_of(request.config), len(request.cells) + 1, blocks | item_counts(request.evaluations))

@@ -24,11 +24,13 @@ class DomainMatrices:
     """What a finished run of ``actsim domains`` says of its domains.
 
     Attributes:
+        model: identity of the run's model.
         source: which run it is and how it was made, ready for JSON.
         names: of the domains.
         matrices: kind of similarity -> symmetric matrix over ``names``, NaN where a cell is unknown.
     """
 
+    model: Mapping[str, Any]
     source: dict[str, Any]
     names: tuple[str, ...]
     matrices: dict[str, Floats]
@@ -46,28 +48,19 @@ def corpus_of(name: str) -> str:
     return name.partition(":")[0]
 
 
-def read_matrices(directory: str | Path, model: Mapping[str, Any]) -> DomainMatrices:
+def read_matrices(directory: str | Path) -> DomainMatrices:
     """The matrices of a finished run over domains.
 
-    Args:
-        directory: of the run.
-        model: the identity of the model, which has to be the run's.
-
     Raises:
-        UsageError: no such run, or of another model.
+        UsageError: no such run.
         ResumeError: the run is not finished, or damaged.
     """
     run = open_domains(directory)
     summary = run.summary
-    if summary["model"]["sha256"] != model["sha256"]:
-        raise UsageError(
-            f"{directory} is a run of {summary['model']['name']}, whose weights are not those of {model['name']}; give "
-            "a run of this model, or leave --similarity out."
-        )
     names = tuple(row["name"] for row in summary["domains"])
     source = {name: summary[name] for name in ("objective", "pattern", "band", "n_groups")}
     matrices = {kind: _matrix(names, rows) for kind, rows in summary["matrices"].items() if rows}
-    return DomainMatrices({"digest": run.manifest["digest"], **source}, names, matrices)
+    return DomainMatrices(summary["model"], {"digest": run.manifest["digest"], **source}, names, matrices)
 
 
 def _matrix(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Floats:
@@ -94,8 +87,15 @@ class Grid:
     same_rows: frozenset[tuple[str, str]]
 
 
-def check_shared(similar: DomainMatrices, calibrations: Sequence[str], texts: Sequence[str]) -> None:
-    """Raise UsageError where too few calibrations and texts of a study are domains of the run."""
+def check_similar(
+    similar: DomainMatrices, model: Mapping[str, Any], calibrations: Sequence[str], texts: Sequence[str]
+) -> None:
+    """Raise UsageError where the run is of another model than the study, or shares too few domains with it."""
+    if similar.model["sha256"] != model["sha256"]:
+        raise UsageError(
+            f"--similarity: a run of {similar.model['name']}, whose weights are not those of {model['name']}; give a "
+            "run of this model, or leave it out."
+        )
     places = [
         [place for name in names if (place := similar.place(name)) is not None] for names in (calibrations, texts)
     ]

@@ -317,7 +317,7 @@ def test_a_run_of_another_model_or_of_other_domains_is_refused_before_anything_i
 ):
     domains_of(invoke, bert)
     result = invoke("study", "study.yaml", "-m", llama, "--out", "run", "--similarity", "similar")
-    assert result.exit_code == 2 and "leave --similarity out" in result.stderr
+    assert result.exit_code == 2 and "give a run of this model" in result.stderr
     assert not (four_domains / "run").exists()
     result = invoke("study", "study.yaml", "-m", llama, "--out", "run", "--similarity", "nowhere")
     assert result.exit_code == 2 and "nowhere" in result.stderr

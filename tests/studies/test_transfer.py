@@ -10,7 +10,7 @@ import scipy.stats
 from actsim.errors import UsageError
 from actsim.stats.transfer import BOTH, transfer
 from actsim.studies.intervals import t_interval
-from actsim.studies.transfer import Grid, check_shared, own_domain, transfer_rows
+from actsim.studies.transfer import Grid, check_similar, own_domain, transfer_rows
 
 
 @pytest.fixture
@@ -89,9 +89,16 @@ def test_what_serves_every_text_is_no_gain_of_the_own_domain():
 
 def test_too_few_shared_domains_are_refused():
     known = made_up_study.similar(("boolq", "c4", "gsm8k", "mmlu"))
-    check_shared(known, ("boolq", "c4"), ("gsm8k", "mmlu"))
+    check_similar(known, known.model, ("boolq", "c4"), ("gsm8k", "mmlu"))
     with pytest.raises(UsageError, match="2 as calibrations and 1 as texts or tasks; two of each, and 4 in all"):
-        check_shared(known, ("boolq", "c4"), ("gsm8k", "notes"))
+        check_similar(known, known.model, ("boolq", "c4"), ("gsm8k", "notes"))
+
+
+def test_a_run_of_another_model_is_refused():
+    known = made_up_study.similar()
+    other = {**known.model, "name": "other", "sha256": "cd" * 32}
+    with pytest.raises(UsageError, match="a run of example/model-small, whose weights are not those of other"):
+        check_similar(known, other, made_up_study.CALIBRATIONS, made_up_study.TEXTS)
 
 
 def test_the_same_rows_are_noted(summary):
