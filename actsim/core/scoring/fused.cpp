@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -24,11 +25,11 @@ typedef int32_t bits __attribute__((vector_size(4 * WIDTH), aligned(4), may_alia
 
 vec load(const float *from) { return *reinterpret_cast<const vec *>(from); }
 
-double total(const vec *sums) {
-    double sum = 0;
-    for (int chain = 0; chain < CHAINS; chain++)
-        for (int lane = 0; lane < WIDTH; lane++) sum += sums[chain][lane];
-    return sum;
+typedef double wide __attribute__((vector_size(8 * WIDTH), aligned(8), may_alias));
+
+// Adds the sums of a block to the lanes of one in double precision.
+void add(const vec *sums, double *lanes) {
+    *reinterpret_cast<wide *>(lanes) += __builtin_convertvector((sums[0] + sums[1]) + (sums[2] + sums[3]), wide);
 }
 
 }  // namespace
@@ -48,13 +49,23 @@ struct Job {
     const int64_t *tie_limit;                   // flat index in this map below which a tie belongs
     int64_t columns;                            // of a block
     int32_t absolute, minima;
-    double *by_sentence, *by_pair;              // [threads, sentences, 3], [threads, n_pairs, 3]
+    double *by_sentence, *by_pair;              // [threads, sentences, 3, WIDTH], [threads, n_pairs, 3, WIDTH]
     float *total;                               // [d_out, d_in], of abs_sums alone
     float *scratch;
 };
 
 int64_t panel_width() { return PANEL; }
 int64_t block_rows() { return ROWS; }
+int64_t lanes() { return WIDTH; }
+
+// Bytes of a core's second-level cache; a small one where the system does not say.
+int64_t second_level_cache() {
+    long found = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+    return found > 0 ? found : 512 * 1024;
+}
 
 }  // extern "C"
 
@@ -99,12 +110,12 @@ void pack_grads(const Job &job, int64_t s, float *packed) {
 // W of a block [columns / PANEL][ROWS][PANEL], zero beyond the map.
 void pack_weight(const Job &job, int64_t first_row, int64_t first_column, float *packed) {
     for (int64_t panel = 0; panel < job.columns; panel += PANEL)
-        for (int64_t row = first_row; row < first_row + ROWS; row++)
-            for (int64_t i = 0; i < PANEL; i++, packed++) {
-                const int64_t column = first_column + panel + i;
-                if (row >= job.d_out || column >= job.d_in) *packed = 0;
-                else *packed = job.weight ? job.weight[row * job.weight_out + column * job.weight_in] : 1;
-            }
+        for (int64_t row = first_row; row < first_row + ROWS; row++, packed += PANEL) {
+            const int64_t first = first_column + panel, left = row < job.d_out ? job.d_in - first : 0;
+            const float *from = job.weight ? job.weight + row * job.weight_out + first * job.weight_in : nullptr;
+            if (left >= PANEL && from && job.weight_in == 1) std::memcpy(packed, from, sizeof(float) * PANEL);
+            else for (int64_t i = 0; i < PANEL; i++) packed[i] = i >= left ? 0 : from ? from[i * job.weight_in] : 1;
+        }
 }
 
 vec absolute(vec value) { return reinterpret_cast<vec>(reinterpret_cast<bits>(value) & 0x7fffffff); }
@@ -149,14 +160,14 @@ inline __attribute__((always_inline)) void form(
 template <bool ABSOLUTE, bool SUMS>
 void form_all(const Job &job, const float *inputs, const float *grads, const float *weight, float *blocks, double *sums) {
     const int64_t size = ROWS * job.columns;
-    for (int64_t s = 0; s < job.sentences; s++, sums += 3) {
+    for (int64_t s = 0; s < job.sentences; s++, sums += 3 * WIDTH) {
         vec squares[CHAINS] = {}, plain[CHAINS] = {};
         const float *x = inputs + job.start[s] * job.columns, *g = grads + job.start[s] * ROWS;
         for (int64_t panel = 0; panel < job.columns; panel += PANEL)
             form<ABSOLUTE, SUMS>(x + panel * job.tokens[s], g, weight + panel * ROWS, job.tokens[s],
                                  blocks + s * size + panel * ROWS, squares, plain);
-        sums[0] += total(squares);
-        if (SUMS) sums[1] += total(plain);
+        add(squares, sums);
+        if (SUMS) add(plain, sums + WIDTH);
     }
 }
 
@@ -164,7 +175,7 @@ void form_all(const Job &job, const float *inputs, const float *grads, const flo
 template <bool MINIMA> void compare(const Job &job, const float *blocks, double *sums) {
     const int64_t size = ROWS * job.columns;
     static_assert(ROWS * VECTORS % CHAINS == 0, "a block is a whole number of chains");
-    for (int64_t pair = 0; pair < job.n_pairs; pair++, sums += 3) {
+    for (int64_t pair = 0; pair < job.n_pairs; pair++, sums += 3 * WIDTH) {
         const float *a = blocks + job.pairs[2 * pair] * size, *b = blocks + job.pairs[2 * pair + 1] * size;
         vec dots[CHAINS] = {}, minima[CHAINS] = {};
         for (int64_t i = 0; i < size; i += CHAINS * WIDTH)
@@ -174,8 +185,8 @@ template <bool MINIMA> void compare(const Job &job, const float *blocks, double 
                 dots[chain] += p * q;
                 if (MINIMA) minima[chain] += p < q ? p : q;
             }
-        sums[0] += total(dots);
-        if (MINIMA) sums[1] += total(minima);
+        add(dots, sums);
+        if (MINIMA) add(minima, sums + WIDTH);
     }
 }
 
@@ -193,13 +204,13 @@ void count(const Job &job, int64_t first_row, int64_t first_column, const float 
                 && row * job.d_in + column < job.tie_limit[s];
             members += inside[s * size + i] = value > threshold || tie;
         }
-        by_sentence[3 * s + 2] += members;
+        by_sentence[(3 * s + 2) * WIDTH] += members;
     }
     for (int64_t pair = 0; pair < job.n_pairs; pair++) {
         const uint8_t *a = inside + job.pairs[2 * pair] * size, *b = inside + job.pairs[2 * pair + 1] * size;
         int64_t common = 0;
         for (int64_t i = 0; i < size; i++) common += a[i] & b[i];
-        by_pair[3 * pair + 2] += common;
+        by_pair[(3 * pair + 2) * WIDTH] += common;
     }
 }
 
@@ -281,7 +292,8 @@ void pair_sums(const Job *described, int threads) {
     over_blocks(job, threads, [&](int thread, int64_t row, int64_t column, const float *inputs, const float *grads,
                                   float *blocks) {
         float *weight = blocks + job.sentences * size;
-        double *by_sentence = job.by_sentence + thread * job.sentences * 3, *by_pair = job.by_pair + thread * job.n_pairs * 3;
+        double *by_sentence = job.by_sentence + thread * job.sentences * 3 * WIDTH;
+        double *by_pair = job.by_pair + thread * job.n_pairs * 3 * WIDTH;
         pack_weight(job, row, column, weight);
         form_some(job, inputs, grads, weight, blocks, by_sentence);
         compare_some(job, blocks, by_pair);

@@ -41,8 +41,9 @@ __all__ = [
 
 SOURCE = "fused.cpp"
 
-BLOCK_BYTES = 192 * 2**10
-"""Size of a block over all sentences of the batch: with the columns of X it works on, it stays in a core's L2 cache."""
+BLOCK_BYTES, BLOCK_SHARE = 384 * 2**10, 3 / 8
+"""Size of a block over all sentences of the batch, and the share of a core's L2 cache that it keeps to: it stays there,
+with the columns of X that it works on."""
 
 INPUT_BYTES = 256 * 2**10
 """Size of the columns of X of all sentences that a block over their sum works on: within the same cache."""
@@ -151,17 +152,20 @@ def _sums(
 ) -> tuple[Float[Tensor, "sentences 3"], Float[Tensor, "pairs 3"]]:
     """Of every sentence ΣP², ΣP, |S|, and of every pair ΣP_a P_b, Σ min, |S_a ∩ S_b|; those not needed are zero."""
     library, threads = kernel(), torch.get_num_threads()
+    lanes = library.lanes()
     held = {
         "pairs": pairs.contiguous().numpy(),
-        "by_sentence": np.zeros((threads, trace.sentences, 3)),
-        "by_pair": np.zeros((threads, len(pairs), 3)),
+        "by_sentence": np.zeros((threads, trace.sentences, 3, lanes)),
+        "by_pair": np.zeros((threads, len(pairs), 3, lanes)),
     }
     if sets is not None:
         held["threshold"] = sets.threshold.float().numpy()
         held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, trace.map.weight.numel()).numpy()
-    columns = _columns(library, trace.sentences * library.block_rows(), trace.map.weight.shape[1], BLOCK_BYTES)
+    size = min(BLOCK_BYTES, int(BLOCK_SHARE * library.second_level_cache()))
+    columns = _columns(library, trace.sentences * library.block_rows(), trace.map.weight.shape[1], size)
     _run("pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), minima=need.minima)
-    return torch.from_numpy(held["by_sentence"].sum(axis=0)), torch.from_numpy(held["by_pair"].sum(axis=0))
+    by_sentence, by_pair = (held[name].sum(axis=(0, 3)) for name in ("by_sentence", "by_pair"))
+    return torch.from_numpy(by_sentence), torch.from_numpy(by_pair)
 
 
 def _run(
@@ -233,7 +237,7 @@ def is_available() -> bool:
 def kernel() -> ctypes.CDLL:
     """The compiled functions; raises NotCompiled where there is no way to have them."""
     library = ctypes.CDLL(compiled(SOURCE))
-    for name in ("panel_width", "block_rows", "scratch_floats"):
+    for name in ("panel_width", "block_rows", "lanes", "second_level_cache", "scratch_floats"):
         getattr(library, name).restype = ctypes.c_int64
     library.pair_sums.restype = library.abs_sums.restype = None
     return library
