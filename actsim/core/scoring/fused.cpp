@@ -259,19 +259,20 @@ template <typename Work> void over_blocks(const Job &job, int threads, const Wor
 #pragma omp parallel num_threads(threads)
     {
 #ifdef _OPENMP
-        const int thread = omp_get_thread_num();
+        const int thread = omp_get_thread_num(), team = omp_get_num_threads();
 #else
-        const int thread = 0;
+        const int thread = 0, team = 1;
 #endif
         float *inputs = grads + grads_floats(job) + thread * thread_floats(job);
         float *scratch = inputs + job.all_tokens * job.columns;
 #pragma omp for schedule(static)
         for (int64_t s = 0; s < job.sentences; s++) pack_grads(job, s, grads);
-        for (int64_t column = 0; column < job.d_in; column += job.columns) {
-            pack_inputs(job, column, inputs);
-#pragma omp for schedule(static) nowait
-            for (int64_t block = 0; block < round_up(job.d_out, ROWS); block++)
-                work(thread, block * ROWS, column, inputs, grads + block * job.all_tokens * ROWS, scratch);
+        const int64_t rows = round_up(job.d_out, ROWS), blocks = rows * round_up(job.d_in, job.columns);
+        int64_t packed = -1;  // blocks go column by column, and a thread has neighbours: it packs few inputs twice
+        for (int64_t block = blocks * thread / team; block < blocks * (thread + 1) / team; block++) {
+            const int64_t row = block % rows, column = block / rows * job.columns;
+            if (column != packed) pack_inputs(job, packed = column, inputs);
+            work(thread, row * ROWS, column, inputs, grads + row * job.all_tokens * ROWS, scratch);
         }
     }
 }
