@@ -22,6 +22,7 @@ from actsim.report.plotly_parts import (
     plotly_text,
 )
 from actsim.report.study_series import (
+    PERPLEXITY,
     CalibrationGrid,
     allocations,
     calibration_grids,
@@ -147,7 +148,8 @@ def _differences(summary: Row, dense: Row, against: str) -> Figure:
         ends = [difference_ends(row) for row in rows]
         label = plotly_text(way_label(summary, way))
         traces.append(_points(places, [row["difference"] for row in rows], ends, text, index) | {"name": label})
-    layout = figure_layout("", f"difference, {unit(dense['figure'])}")
+    better = "lower" if dense["figure"] == PERPLEXITY else "higher"
+    layout = figure_layout("", f"difference, {unit(dense['figure'])} ({better} is better)")
     layout["xaxis"] |= {"range": [-0.5, len(names) - 0.5], "showgrid": False, "tickvals": list(range(len(names)))}
     layout["xaxis"] |= {"ticktext": [plotly_text(name) for name in names]}
     layout["shapes"] = [_level_line(0.0)]

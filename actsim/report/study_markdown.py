@@ -160,7 +160,11 @@ def _provenance(summary: Row, manifest: Row) -> Iterator[str]:
     command = record.pop("command", None)
     parts: dict[str, dict[str, Any]] = {
         "model": summary["model"],
-        "calibration": {"samples": config["samples"], "seq len": config["seq_len"], **_calibrated(config)},
+        "calibration": {
+            "seeds": [seed for seed in dict.fromkeys(cell["seed"] for cell in config["cells"]) if seed is not None],
+            **{name.replace("_", " "): config[name] for name in ("samples", "seq_len")},
+            **_calibrated(config),
+        },
         "measured": dict(map(_measured, summary["evaluations"])),
         "summary": {name: summary[name] for name in ("level", "resamples", "permutations", "seed")},
         "similarity": summary["similarity"] or {},

@@ -73,9 +73,9 @@ def _blocks(ink: Ink, summary: Row) -> Iterator[RenderableType]:
     for grid in grids:
         yield from _grid_blocks(ink, summary, grid, grid_label(grid, grids))
     yield ink.text(
-        f"{percent(summary['level'])} intervals: over the seeds of the calibration draw (t) where there are several, "
-        f"else over the items (bootstrap). better or worse: the interval lies on one side of 0, before any correction; "
-        "differences.csv has both intervals and Holm's p-values.",
+        f"{percent(summary['level'])} intervals: of means over the seeds of the calibration draw (t); of differences "
+        "too, or over the items (bootstrap) where there is one seed. better or worse: the interval lies on one side of "
+        "0, before any correction; differences.csv has both intervals and Holm's p-values.",
         "dim",
     )
     if summary["notes"]:

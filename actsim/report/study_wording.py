@@ -17,7 +17,7 @@ from actsim.report.study_series import (
     turned,
     unit,
 )
-from actsim.report.wording import Row, counted, interval, number, one_line, percent
+from actsim.report.wording import MISSING, Row, counted, interval, number, one_line, percent
 
 ACTIVATION = "activation"
 REMOVED = {"text": "within each text", "both": "beyond what is better everywhere"}
@@ -105,8 +105,11 @@ def _equals(value: float | None) -> str:
 
 
 def correlation_text(row: Row) -> str:
-    """``0.412 [0.100, 0.700]``, the interval over the domains."""
-    return f"{number(row['rho'])} {interval(row['ci_low'], row['ci_high'])}"
+    """``0.412 [0.100, 0.700]``, the interval over the domains; in words where there is too little for either."""
+    if row["rho"] is None:
+        return "too few cells"
+    ends = interval(row["ci_low"], row["ci_high"])
+    return f"{number(row['rho'])} {'(too few domains for an interval)' if ends == MISSING else ends}"
 
 
 def transfer_cells(row: Row) -> list[str]:

@@ -28,8 +28,10 @@ from actsim.stats.mantel import ROUNDING, cell_ranks, drawn_orders, rank_correla
 TEXT, BOTH = "text", "both"
 REMOVED = (TEXT, BOTH)
 """Whose effects are taken out of the cells."""
-FEWEST_DOMAINS = 4
-"""Of fewer domains no p-value could be below 1 / 3!."""
+FEWEST_DOMAINS = 5
+"""Of fewer domains no p-value could be small: with both effects taken out, many orders of four give the same ρ."""
+FEWEST_FREE = 3
+"""Cells less effects that are taken out; below, ρ is ±1 or nearly so whatever the cells are."""
 
 
 class Transfer(NamedTuple):
@@ -59,6 +61,8 @@ def transfer(
     level: float = 0.95,
 ) -> Transfer:
     """Spearman's ρ between residual quality and residual similarity over all cells of two different domains.
+
+    NaN where fewer than FEWEST_FREE cells more than effects are left, or their residuals are all the same.
 
     The interval is tanh(z ± t s), with z = artanh ρ, s² = (n - 1)/n Σ (z_(i) - mean z_(i))², z_(i) without the cells
     of the i-th of the n domains, and t the quantile of Student's distribution with n - 1 degrees of freedom. It speaks
@@ -130,6 +134,7 @@ class _Cells:
         if removed == BOTH:
             effects.append(row[:, None] == np.arange(len(rows)))
         design = np.concatenate(effects, axis=1).astype(np.float64)
+        self._taken = int(np.linalg.matrix_rank(design)) if design.size else 0
         self._residual = np.eye(len(design)) - design @ np.linalg.pinv(design)
 
     def correlations(
@@ -138,8 +143,8 @@ class _Cells:
         similarity: Float[np.ndarray, "domains domains"],
         orders: Int[np.ndarray, "orders domains"],
     ) -> Float[np.ndarray, " orders"]:
-        """ρ for every order of the domains of ``similarity``; NaN where the residuals are all the same."""
-        if not len(self._residual):
+        """ρ for every order of the domains of ``similarity``; NaN where hardly anything is left of the cells."""
+        if len(self._residual) - self._taken < FEWEST_FREE:
             return np.full(len(orders), np.nan)
         a, b = self._domains
         similar = similarity[orders[:, a], orders[:, b]]

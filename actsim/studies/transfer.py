@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from actsim.store.similarities import open_domains
 from actsim.studies.intervals import Intervals, t_interval
 
 Floats = npt.NDArray[np.float64]
+
+MOST = 1 - 1e-9
+"""The largest ρ whose artanh is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +119,7 @@ def _are_enough(calibrations: Sequence[int], texts: Sequence[int]) -> bool:
 def transfer_rows(grid: Grid, similar: DomainMatrices, intervals: Intervals) -> Iterator[dict[str, Any]]:
     """ρ of quality and every kind of similarity, see ``stats.transfer.transfer``; none where too little is known.
 
-    Beside the interval over the domains there is one over the seeds: Student's t of the ρ of every seed.
+    Beside the interval over the domains there is one over the seeds: Student's t of artanh of the ρ of every seed.
     """
     for kind, matrix in similar.matrices.items():
         rows, columns = (
@@ -159,7 +163,8 @@ def _row(
         )
 
     found = correlate(quality.mean(axis=0))
-    low, high = t_interval(np.array([correlate(own).rho for own in quality]), intervals.level)
+    ends = t_interval(np.arctanh(np.clip([correlate(own).rho for own in quality], -MOST, MOST)), intervals.level)
+    low, high = (None if end is None else math.tanh(end) for end in ends)
     numbers = {name: None if np.isnan(value) else value for name, value in found._asdict().items()}
     return {**numbers, "seeds": len(quality), "seeds_low": low, "seeds_high": high}
 

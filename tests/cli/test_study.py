@@ -264,12 +264,12 @@ def test_the_table_says_which_allocation_is_better(invoke, llama, study):
     assert all(verdict in result.stdout for verdict in verdicts)
 
 
-NAMES = ("first", "second", "third", "fourth")
+NAMES = ("first", "second", "third", "fourth", "fifth")
 
 
 @pytest.fixture
-def four_domains(own_directory):
-    """Four texts, each of them calibration and measured text, and their files."""
+def five_domains(own_directory):
+    """Five texts, each of them calibration and measured text, and their files."""
     for shift, name in enumerate(NAMES):
         turned = tiny_models.SENTENCES[shift:] + tiny_models.SENTENCES[:shift]
         (own_directory / f"{name}.txt").write_text("\n".join(turned * 4), encoding="utf-8")
@@ -287,23 +287,23 @@ def domains_of(invoke, model):
     assert result.exit_code == 0, result.stderr
 
 
-def test_calibrations_and_texts_are_set_against_a_run_over_domains(invoke, llama, four_domains, monkeypatch):
+def test_calibrations_and_texts_are_set_against_a_run_over_domains(invoke, llama, five_domains, monkeypatch):
     domains_of(invoke, llama)
     first = summary_of(invoke, llama, "--no-report")
-    assert first["transfer"] == [] and not (four_domains / "run" / "report.md").exists()
+    assert first["transfer"] == [] and not (five_domains / "run" / "report.md").exists()
     monkeypatch.setattr(grid, "prune", lambda *_: pytest.fail("a finished study is only summed up again"))
     found = summary_of(invoke, llama, "--similarity", "similar", "--permutations", 200)
     by_kind = {(row["similarity"], row["removed"]): row for row in found["transfer"]}
     row = by_kind["activation", "both"]
-    assert (row["domains"], row["cells"], row["permutations"], row["exact"]) == (4, 12, 24, True)
+    assert (row["domains"], row["cells"], row["permutations"], row["exact"]) == (5, 20, 120, True)
     assert found["similarity"]["objective"] == "next-token"
-    assert len(found["notes"]) == 4  # every text is measured where it was calibrated
-    files = {path.name for path in (four_domains / "run").iterdir()}
+    assert len(found["notes"]) == 5  # every text is measured where it was calibrated
+    files = {path.name for path in (five_domains / "run").iterdir()}
     assert {"report.html", "report.md", "transfer.csv", "matrix.svg", "plans.svg", "results.svg"} <= files
-    before = (four_domains / "run" / "report.md").read_bytes()
+    before = (five_domains / "run" / "report.md").read_bytes()
     result = invoke("report", "run", "--out", "elsewhere")
     assert result.exit_code == 0, result.stderr
-    assert {path.name for path in (four_domains / "elsewhere").iterdir()} == files - {
+    assert {path.name for path in (five_domains / "elsewhere").iterdir()} == files - {
         "manifest.json",
         "summary.json",
         "parts",
@@ -313,11 +313,11 @@ def test_calibrations_and_texts_are_set_against_a_run_over_domains(invoke, llama
 
 
 def test_a_run_of_another_model_or_of_other_domains_is_refused_before_anything_is_pruned(
-    invoke, llama, bert, four_domains
+    invoke, llama, bert, five_domains
 ):
     domains_of(invoke, bert)
     result = invoke("study", "study.yaml", "-m", llama, "--out", "run", "--similarity", "similar")
     assert result.exit_code == 2 and "give a run of this model" in result.stderr
-    assert not (four_domains / "run").exists()
+    assert not (five_domains / "run").exists()
     result = invoke("study", "study.yaml", "-m", llama, "--out", "run", "--similarity", "nowhere")
     assert result.exit_code == 2 and "nowhere" in result.stderr

@@ -48,7 +48,9 @@ def plain_rho(quality, similarity, rows, columns, removed):
 
 
 @pytest.mark.parametrize("removed", REMOVED)
-@pytest.mark.parametrize(("rows", "columns"), [(range(5), range(5)), ([0, 2, 4], [1, 2, 3, 5]), ([3, 0, 1, 2], [0, 5])])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(range(5), range(5)), ([0, 2, 4], [1, 2, 3, 5]), ([3, 0, 1, 2], [0, 5, 4])]
+)
 def test_rho_is_that_of_plain_least_squares(rng, rows, columns, removed):
     quality, similarity = made_up(rng, 6)
     quality = quality[np.ix_(rows, columns)]
@@ -113,6 +115,13 @@ def test_what_cannot_be_compared_is_undefined(rng):
     assert np.isnan([alone.rho, alone.p, alone.ci_low]).all()  # one calibration leaves nothing of a text
     same = transfer(np.zeros((4, 4)), similarity, range(4), range(4), removed=TEXT, rng=rng, permutations=9)
     assert np.isnan([same.rho, same.p]).all()
+
+
+def test_what_is_one_by_construction_is_undefined(rng):
+    quality, similarity = made_up(rng, 6)
+    few = transfer(quality[:2, :4], similarity, [0, 1], [0, 1, 2, 3], removed=BOTH, rng=rng, permutations=9)
+    assert (few.cells, few.domains) == (6, 4)  # of which five effects leave one
+    assert np.isnan([few.rho, few.ci_low, few.p]).all()
 
 
 def test_unfit_input_is_refused(rng):

@@ -32,7 +32,7 @@ def test_a_domain_is_found_by_its_name_and_else_by_its_corpus():
 
 
 def test_rows_are_those_of_the_statistic_and_seeds_have_their_interval():
-    names = ("boolq", "c4", "gsm8k", "mmlu", "siqa")
+    names = ("boolq", "c4", "gsm8k", "mmlu", "siqa", "wikitext2")
     grid, known = a_grid(names, names), made_up_study.similar(names)
     rows = list(transfer_rows(grid, known, made_up_study.INTERVALS))
     assert [(row["similarity"], row["removed"]) for row in rows] == [
@@ -43,13 +43,14 @@ def test_rows_are_those_of_the_statistic_and_seeds_have_their_interval():
     def rho(quality):
         rng = np.random.default_rng(0)
         return transfer(
-            quality, known.matrices["activation"], range(5), range(5), removed=BOTH, rng=rng, permutations=99
+            quality, known.matrices["activation"], range(6), range(6), removed=BOTH, rng=rng, permutations=99
         )
 
     assert row["rho"] == rho(grid.quality.mean(axis=0)).rho
-    assert (row["seeds_low"], row["seeds_high"]) == t_interval(np.array([rho(own).rho for own in grid.quality]), 0.95)
+    ends = t_interval(np.arctanh([rho(own).rho for own in grid.quality]), 0.95)
+    assert (row["seeds_low"], row["seeds_high"]) == pytest.approx(tuple(np.tanh(ends)))
     lacking = [row for row in rows if row["similarity"] == "tfidf"]
-    assert {row["domains"] for row in lacking} == {4}  # the matrix does not know the fifth
+    assert {row["domains"] for row in lacking} == {5}  # the matrix does not know the sixth
 
 
 def test_similar_domains_serve_each_other_in_the_made_up_study(summary):
@@ -88,9 +89,9 @@ def test_what_serves_every_text_is_no_gain_of_the_own_domain():
 
 
 def test_too_few_shared_domains_are_refused():
-    known = made_up_study.similar(("boolq", "c4", "gsm8k", "mmlu"))
-    check_similar(known, known.model, ("boolq", "c4"), ("gsm8k", "mmlu"))
-    with pytest.raises(UsageError, match="2 as calibrations and 1 as texts or tasks; two of each, and 4 in all"):
+    known = made_up_study.similar(("boolq", "c4", "gsm8k", "mmlu", "siqa"))
+    check_similar(known, known.model, ("boolq", "c4"), ("gsm8k", "mmlu", "siqa"))
+    with pytest.raises(UsageError, match="2 as calibrations and 1 as texts or tasks; two of each, and 5 in all"):
         check_similar(known, known.model, ("boolq", "c4"), ("gsm8k", "notes"))
 
 
