@@ -149,7 +149,7 @@ def _differences(summary: Row, dense: Row, against: str) -> Figure:
         label = plotly_text(way_label(summary, way))
         traces.append(_points(places, [row["difference"] for row in rows], ends, text, index) | {"name": label})
     better = "lower" if dense["figure"] == PERPLEXITY else "higher"
-    layout = figure_layout("", f"difference, {unit(dense['figure'])} ({better} is better)")
+    layout = figure_layout("", f"minus {plotly_text(against)}, {unit(dense['figure'])} ({better} is better)")
     layout["xaxis"] |= {"range": [-0.5, len(names) - 0.5], "showgrid": False, "tickvals": list(range(len(names)))}
     layout["xaxis"] |= {"ticktext": [plotly_text(name) for name in names]}
     layout["shapes"] = [_level_line(0.0)]

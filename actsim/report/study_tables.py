@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from actsim.report.compare_tables import p_text
 from actsim.report.study_series import (
     CalibrationGrid,
     axis_text,
@@ -132,7 +133,9 @@ def _grid_blocks(ink: Ink, summary: Row, grid: CalibrationGrid, label: str) -> I
     yield ink.table(["calibration", *map(str, range(1, len(numbers) + 1))], rows, labels=["calibration"])
     yield ink.text(", ".join(numbers), "dim")
     yield from (
-        ink.text(f"own domain, {REMOVED[row['removed']]}: {own_domain_text(row)}, {row['texts']} texts")
+        ink.text(
+            f"own domain, {REMOVED[row['removed']]}: {own_domain_text(row)}, p {p_text(row['p'])}, {row['texts']} texts"
+        )
         for row in summary["own_domain"]
         if grid.holds(row)
     )
