@@ -155,6 +155,8 @@ def read_study(name: str) -> Study:
         DataError: it is not YAML, or not a mapping.
     """
     path, shipped = Path(name), shipped_studies()
+    if name not in shipped and path.suffix in (".yaml", ".yml") and not path.is_file():
+        raise UsageError(f"{name}: no such file; check the path (the working directory is {Path.cwd()}).")
     if name not in shipped and not path.is_file():
         raise unknown_name("study", name, shipped, "Or give a YAML file, see 'actsim study --help'.")
     try:
@@ -258,6 +260,8 @@ def _allocation(entry: Any) -> NamedAllocation:
     name = entry["name"]
     if name not in SETTINGS:
         raise unknown_name("allocation", name, SETTINGS)
+    if len(entry) > 1 and not SETTINGS[name]:
+        raise UsageError(f"allocations: {name} has no settings, got {', '.join(map(str, list(entry)[1:]))}.")
     _check_keys(f"setting of {name}", {key: 0 for key in entry if key != "name"}, list(SETTINGS[name]))
     settings = {key: _number(f"{name}: {key}", entry[key]) for key in entry if key != "name"}
     return NamedAllocation(name, tuple(settings.items()))

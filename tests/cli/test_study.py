@@ -227,6 +227,10 @@ def test_tasks_are_answered_as_by_the_command_for_tasks(invoke, own_directory):
         (("[0.5]", "[1.5]"), "--sparsity must be between 0 and 1, got 1.5"),
         (("[wanda, magnitude]", "[wand]"), "unknown score 'wand'"),
         (("delta: 0.2", "beta: 0.2"), "unknown setting of progression 'beta'"),
+        (
+            ("{name: progression, delta: 0.2}", "{name: owl}, {name: uniform, beta: 1}"),
+            "uniform has no settings, got beta",
+        ),
         (("[0, 1, 2]", "[0, 0]"), "the seed 0 is given twice"),
         (("[0, 1, 2]", "[]"), "seeds: []; it has to be a list with at least one entry"),
         (("perplexity", "pairs"), "unknown key of pairs 'context'"),
@@ -321,3 +325,8 @@ def test_a_run_of_another_model_or_of_other_domains_is_refused_before_anything_i
     assert not (five_domains / "run").exists()
     result = invoke("study", "study.yaml", "-m", llama, "--out", "run", "--similarity", "nowhere")
     assert result.exit_code == 2 and "nowhere" in result.stderr
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(invoke, own_directory):
+    result = invoke("study", "nothing.yaml")
+    assert result.exit_code == 2 and "nothing.yaml: no such file" in result.stderr
