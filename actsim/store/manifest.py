@@ -38,6 +38,7 @@ _ROOM = 240
 """Characters for all that differs from another run: three lines of a terminal."""
 _ROOM_OF_A_LEAF = 120
 _EXCERPT = 32
+_CHECKSUMS = ("sha256", "fingerprint")
 
 
 def timestamp() -> str:
@@ -173,8 +174,12 @@ def refuse_other_run(directory: Path, old: dict[str, Any], new: dict[str, Any]) 
 
 
 def _briefly(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What differs between two configurations, leaf by leaf; those for which there is no room are counted."""
-    told = [_difference(*leaf) for leaf in changed_leaves(old, new)]
+    """What differs between two configurations, leaf by leaf; those for which there is no room are counted.
+
+    Checksums, which follow from something else, come last.
+    """
+    leaves = sorted(changed_leaves(old, new), key=lambda leaf: leaf[0].rpartition(".")[2] in _CHECKSUMS)
+    told = [_difference(*leaf) for leaf in leaves]
     fitting = sum(end <= _ROOM for end in accumulate(map(len, told)))
     first = told[: max(1, fitting)]
     more = [f"and {len(told) - len(first)} more"] if len(told) > len(first) else []
