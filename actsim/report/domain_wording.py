@@ -22,7 +22,7 @@ def _gap(summary: Row) -> Iterator[str]:
     below = 1 - summary["level"]
     significant = [own["layer"] for own in summary["layers"] if own["gap"]["p_holm"] < below]
     where = f"in {len(significant)} of {summary['n_layers']} layers"
-    gap = f"{estimate_text(row['gap'], signed=True)} (permutation test, p {_equals(row['gap']['p'])})"
+    gap = f"{estimate_text(row['gap'], signed=True)} (permutation test, p {equals_text(row['gap']['p'])})"
     yield (
         f"Are samples of one domain more alike than samples of two? Over the {band_label(summary['band'])} the mean "
         f"cosine is {estimate_text(row['within'])} within domains, {estimate_text(row['cross'])} between them, the gap "
@@ -65,7 +65,7 @@ def _related(summary: Row) -> Iterator[str]:
             other = "the published one" if row["b"] == PUBLISHED else f"that of {SERIES[row['b']]}"
             yield (
                 f"{questions[row['b']]} Spearman's ρ of the matrix with {other}, pairs of different domains: "
-                f"{correlation_text(row)}, Mantel's p {_equals(row['p'])} ({row['domains']} domains)."
+                f"{correlation_text(row)}, Mantel's p {equals_text(row['p'])} ({row['domains']} domains)."
             )
 
 
@@ -85,8 +85,9 @@ def _beats(gained: Row) -> str:
     return "they do worse" if gained["ci_high"] < 0 else "not distinguishable"
 
 
-def _equals(value: float | None) -> str:
-    text = p_text(value)
+def equals_text(p: float | None) -> str:
+    """``= 0.034`` or ``< 0.001``, to stand behind a p."""
+    text = p_text(p)
     return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 

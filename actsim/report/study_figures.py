@@ -19,6 +19,7 @@ from actsim.report.study_series import (
     grid_label,
     measure_label,
     of,
+    places,
     way_label,
     ways,
 )
@@ -67,13 +68,12 @@ def _draw_results(axes: Axes, summary: Row, dense: Row, known: list[Way]) -> Non
     names = allocations(summary)
     axes.axhline(dense["value"], color="black", linestyle=(0, (2, 2)), linewidth=1.2, label="dense")
     for index, way in enumerate(known):
-        rows = {row["allocation"]: row for row in of(summary["figures"], way, measure=dense["measure"])}
-        places = np.array([names.index(name) + 0.7 * (index + 0.5) / len(known) - 0.35 for name in rows])
-        value, low, high = (floats(row[end] for row in rows.values()) for end in ("value", "ci_low", "ci_high"))
+        rows = of(summary["figures"], way, measure=dense["measure"])
+        value, low, high = (floats(row[end] for row in rows) for end in ("value", "ci_low", "ci_high"))
         style = domain_style(index)
         reach = np.nan_to_num(np.stack([value - low, high - value]))
         axes.errorbar(
-            places,
+            places(summary, names, rows, way),
             value,
             yerr=reach,
             color=style.colour,

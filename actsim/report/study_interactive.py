@@ -32,6 +32,7 @@ from actsim.report.study_series import (
     grid_label,
     measure_label,
     of,
+    places,
     unit,
     value_text,
     way_label,
@@ -67,22 +68,14 @@ def results(summary: Row) -> list[Figure]:
 
 def _results(summary: Row, dense: Row) -> Figure:
     names = allocations(summary)
-    known = ways(summary)
     traces: list[Trace] = []
-    for index, way in enumerate(known):
+    for index, way in enumerate(ways(summary)):
         rows = of(summary["figures"], way, measure=dense["measure"])
-        places = [names.index(row["allocation"]) + 0.7 * (index + 0.5) / len(known) - 0.35 for row in rows]
-        label = plotly_text(way_label(summary, way))
         text = [f"{row['allocation']}, {way_label(summary, way)}: {value_text(row)}" for row in rows]
-        traces.append(
-            _points(
-                places, [row["value"] for row in rows], [(row["ci_low"], row["ci_high"]) for row in rows], text, index
-            )
-            | {"name": label}
-        )
-    layout = figure_layout("", figure_name(dense))
-    layout["xaxis"] |= {"range": [-0.5, len(names) - 0.5], "showgrid": False, "tickvals": list(range(len(names)))}
-    layout["xaxis"] |= {"ticktext": [plotly_text(name) for name in names]}
+        values, ends = [row["value"] for row in rows], [(row["ci_low"], row["ci_high"]) for row in rows]
+        label = {"name": plotly_text(way_label(summary, way))}
+        traces.append(_points(places(summary, names, rows, way), values, ends, text, index) | label)
+    layout = _over_allocations(names, figure_name(dense))
     layout["shapes"] = [_level_line(dense["value"])]
     note = {
         "text": f"dense {number(dense['value'], 2)}",
@@ -93,6 +86,14 @@ def _results(summary: Row, dense: Row) -> Figure:
     }
     layout["annotations"] = [note | {"y": dense["value"], "showarrow": False}]
     return {"traces": traces, "layout": layout | legend_above(layout), "meta": {"measure": dense["measure"]}}
+
+
+def _over_allocations(names: list[str], label: str) -> dict[str, Any]:
+    """A layout with the allocations side by side."""
+    layout = figure_layout("", label)
+    layout["xaxis"] |= {"range": [-0.5, len(names) - 0.5], "showgrid": False, "tickvals": list(range(len(names)))}
+    layout["xaxis"] |= {"ticktext": [plotly_text(name) for name in names]}
+    return layout
 
 
 def _points(x: list[float], y: list[float], ends: list[tuple[Any, Any]], text: list[str], index: int) -> Trace:
@@ -135,23 +136,18 @@ def differences(summary: Row) -> list[Figure]:
 
 def _differences(summary: Row, dense: Row, against: str) -> Figure:
     names = [name for name in allocations(summary) if name != against]
-    known = ways(summary)
     traces: list[Trace] = []
-    for index, way in enumerate(known):
-        wanted = {"measure": dense["measure"], "against": against}
-        rows = of(summary["differences"], way, **wanted)
-        places = [names.index(row["allocation"]) + 0.7 * (index + 0.5) / len(known) - 0.35 for row in rows]
+    for index, way in enumerate(ways(summary)):
+        rows = of(summary["differences"], way, measure=dense["measure"], against=against)
         text = [
             f"{row['allocation']} minus {against}, {way_label(summary, way)}: {difference_text(row)}, {row['verdict']}"
             for row in rows
         ]
-        ends = [difference_ends(row) for row in rows]
-        label = plotly_text(way_label(summary, way))
-        traces.append(_points(places, [row["difference"] for row in rows], ends, text, index) | {"name": label})
+        values, ends = [row["difference"] for row in rows], [difference_ends(row) for row in rows]
+        label = {"name": plotly_text(way_label(summary, way))}
+        traces.append(_points(places(summary, names, rows, way), values, ends, text, index) | label)
     better = "lower" if dense["figure"] == PERPLEXITY else "higher"
-    layout = figure_layout("", f"minus {plotly_text(against)}, {unit(dense['figure'])} ({better} is better)")
-    layout["xaxis"] |= {"range": [-0.5, len(names) - 0.5], "showgrid": False, "tickvals": list(range(len(names)))}
-    layout["xaxis"] |= {"ticktext": [plotly_text(name) for name in names]}
+    layout = _over_allocations(names, f"minus {plotly_text(against)}, {unit(dense['figure'])} ({better} is better)")
     layout["shapes"] = [_level_line(0.0)]
     meta = {"measure": dense["measure"], "against": against}
     return {"traces": traces, "layout": layout | legend_above(layout), "meta": meta}

@@ -77,6 +77,13 @@ def of(rows: Iterable[Row], way: Way, **wanted: object) -> list[Row]:
     return [row for row in rows if way.holds(row) and all(row[key] == value for key, value in wanted.items())]
 
 
+def places(summary: Row, names: Sequence[str], rows: Iterable[Row], way: Way) -> list[float]:
+    """Where points stand on an axis of allocations 0, 1, …: those of one allocation beside each other, way by way."""
+    known = ways(summary)
+    aside = 0.7 * (known.index(way) + 0.5) / len(known) - 0.35
+    return [names.index(row["allocation"]) + aside for row in rows]
+
+
 def figure_name(row: Row) -> str:
     """What a measure's figure is called: ``perplexity``, ``accuracy, %``, ``100 × Spearman's ρ``."""
     return {PERPLEXITY: "perplexity", "accuracy": "accuracy, %"}.get(row["figure"], "100 × Spearman’s ρ")
@@ -176,7 +183,7 @@ def _grids(summary: Row) -> Iterator[CalibrationGrid]:
             by_way.setdefault(key, []).append(row)
     for key, rows in by_way.items():
         calibrations = tuple(dict.fromkeys(row["calibration"] for row in rows))
-        measures = tuple({row["measure"].partition(":")[2]: row["measure"] for row in rows}.values())
+        measures = tuple({_data(row["measure"]): row["measure"] for row in rows}.values())
         if min(len(calibrations), len(measures)) > 1:
             found = {(row["calibration"], row["measure"]): row for row in rows}
             values, against = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from actsim.report.compare_tables import p_text
 from actsim.report.domain_tables import SERIES
+from actsim.report.domain_wording import equals_text
 from actsim.report.study_series import (
     PERPLEXITY,
     allocations,
@@ -75,7 +76,7 @@ def _own_domain(summary: Row) -> Iterator[str]:
     for grid in grids:
         rows = [row for row in summary["own_domain"] if grid.holds(row)]
         if rows:
-            found = [f"{REMOVED[row['removed']]} {own_domain_text(row)}, p {_equals(row['p'])}" for row in rows]
+            found = [f"{REMOVED[row['removed']]} {own_domain_text(row)}, p {equals_text(row['p'])}" for row in rows]
             yield (
                 f"Does calibration on a text's own domain serve it?{_where(grid_label(grid, grids))} "
                 f"{'; '.join(found)} ({rows[0]['texts']} texts)."
@@ -87,7 +88,7 @@ def _transfer(summary: Row) -> Iterator[str]:
     for grid in grids:
         rows = [row for row in summary["transfer"] if grid.holds(row) and row["similarity"] == ACTIVATION]
         if rows:
-            found = [f"{REMOVED[row['removed']]} {correlation_text(row)}, p {_equals(row['p'])}" for row in rows]
+            found = [f"{REMOVED[row['removed']]} {correlation_text(row)}, p {equals_text(row['p'])}" for row in rows]
             cells = f"{rows[0]['cells']} cells of {rows[0]['domains']} domains"
             yield (
                 "Do domains with similar activation patterns serve each other as calibration?"
@@ -97,11 +98,6 @@ def _transfer(summary: Row) -> Iterator[str]:
 
 def _where(label: str) -> str:
     return "" if label == "all" else f" {label}:"
-
-
-def _equals(value: float | None) -> str:
-    text = p_text(value)
-    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 
 def correlation_text(row: Row) -> str:

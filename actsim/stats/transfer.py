@@ -95,6 +95,16 @@ def transfer(
     return Transfer(float(found[0]), low, high, p, n, int(cells.kept.sum()), len(orders), exact)
 
 
+def additive_effects(shape: tuple[int, int], removed: str) -> Float[np.ndarray, "cells effects"]:
+    """The indicators of what is taken out of every cell [calibrations, texts], row after row: its text, with BOTH its
+    calibration too."""
+    row, column = (own.ravel() for own in np.indices(shape))
+    effects = [column[:, None] == np.arange(shape[1])]
+    if removed == BOTH:
+        effects.append(row[:, None] == np.arange(shape[0]))
+    return np.concatenate(effects, axis=1).astype(np.float64)
+
+
 def _check(
     quality: np.ndarray,
     similarity: np.ndarray,
@@ -130,10 +140,7 @@ class _Cells:
             self.kept &= (rows[:, None] != left_out) & (columns != left_out)
         row, column = np.nonzero(self.kept)
         self._domains = rows[row], columns[column]
-        effects = [column[:, None] == np.arange(len(columns))]
-        if removed == BOTH:
-            effects.append(row[:, None] == np.arange(len(rows)))
-        design = np.concatenate(effects, axis=1).astype(np.float64)
+        design = additive_effects(self.kept.shape, removed)[self.kept.ravel()]
         self._taken = int(np.linalg.matrix_rank(design)) if design.size else 0
         self._residual = np.eye(len(design)) - design @ np.linalg.pinv(design)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.stats
 
 from actsim.errors import UsageError
-from actsim.stats.transfer import BOTH, FEWEST_DOMAINS, REMOVED, transfer
+from actsim.stats.transfer import FEWEST_DOMAINS, REMOVED, additive_effects, transfer
 from actsim.store.similarities import open_domains
 from actsim.studies.intervals import Intervals, t_interval
 
@@ -197,11 +197,6 @@ def own_domain(grid: Grid, level: float) -> Iterator[dict[str, Any]]:
 
 def _expected(quality: Floats, known: npt.NDArray[np.bool_], removed: str) -> Floats:
     """What an additive least-squares fit to the known cells says of every cell."""
-    row, column = (own.ravel() for own in np.indices(quality.shape))
-    effects = [column[:, None] == np.arange(quality.shape[1])]
-    if removed == BOTH:
-        effects.append(row[:, None] == np.arange(quality.shape[0]))
-    design = np.concatenate(effects, axis=1).astype(np.float64)
-    used = known.ravel()
+    design, used = additive_effects(quality.shape, removed), known.ravel()
     fitted = np.linalg.lstsq(design[used], quality.ravel()[used], rcond=None)[0]
     return (design @ fitted).reshape(quality.shape)

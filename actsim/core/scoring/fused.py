@@ -161,8 +161,7 @@ def _sums(
     if sets is not None:
         held["threshold"] = sets.threshold.float().numpy()
         held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, trace.map.weight.numel()).numpy()
-    size = min(BLOCK_BYTES, int(BLOCK_SHARE * library.second_level_cache()))
-    columns = _columns(library, trace.sentences * library.block_rows(), trace.map.weight.shape[1], size)
+    columns = _columns(library, trace.sentences * library.block_rows(), trace.map.weight.shape[1], _block_bytes())
     _run("pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), minima=need.minima)
     by_sentence, by_pair = (held[name].sum(axis=(0, 3)) for name in ("by_sentence", "by_pair"))
     return torch.from_numpy(by_sentence), torch.from_numpy(by_pair)
@@ -220,6 +219,11 @@ def _columns(library: ctypes.CDLL, rows: int, d_in: int, size: int) -> int:
     panel = library.panel_width()
     fitting = min(MOST_COLUMNS, size // (4 * rows), d_in + panel - 1)
     return max(1, fitting // panel) * panel
+
+
+@functools.cache
+def _block_bytes() -> int:
+    return min(BLOCK_BYTES, int(BLOCK_SHARE * kernel().second_level_cache()))
 
 
 @functools.cache
