@@ -6,6 +6,7 @@ trace is handed on the moment the last use of its parameter has its gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class Capture:
     last_layer: int = 0
     _sensitivity: Tensor = field(init=False)
     _floor: Tensor = field(init=False)
+    _sensitive: bool = field(default=False, init=False)
     _uses: dict[int, int] = field(default_factory=dict, init=False)
     _arrived: dict[int, list[Segment]] = field(default_factory=dict, init=False)
     _maps: dict[int, LinearMap] = field(default_factory=dict, init=False)
@@ -119,13 +121,15 @@ class Capture:
                 f"{linear.name}: the model overwrites the input of this map after using it, so its gradient cannot be "
                 "formed; change the model's code to leave the input alone."
             )
-        rows, grads, outputs = (self._by_sentence(linear, tensor) for tensor in (inputs, grad, output))
+        rows, grads = self._by_sentence(linear, inputs), self._by_sentence(linear, grad)
         sums = _sums(grads)
-        if not bool(sums.isfinite().all()):
+        if not _all_finite(sums):
             kind = GradientOverflow if grads.dtype == torch.float16 else NumericError
             raise self._not_finite(linear, "gradient", sums, kind)
-        if bool((self._sensitivity < self._floor).any()):
-            self._sensitivity += to_float64(_sums((widened(grads) * widened(outputs)).abs_())) / self.scale
+        if not self._sensitive:
+            products = widened(grads) * widened(self._by_sentence(linear, output))
+            self._sensitivity += to_float64(_sums(products.abs_())) / self.scale
+            self._sensitive = not bool((self._sensitivity < self._floor).any())
         whole = rows.shape[1] == self.batch.input_ids.shape[1]
         uses = self._arrived.setdefault(key, [])
         uses.append(Segment(rows, grads, self.batch.sizes if whole else (rows.shape[1],) * len(rows)))
@@ -166,6 +170,11 @@ class Capture:
             f"{label}: layer {linear.layer}, module {linear.name}: the {what} is not finite in "
             f"{linear.parameter.dtype}; use --dtype float32."
         )
+
+
+def _all_finite(values: Tensor) -> bool:
+    """Whether every value is finite: their sum tells, but for one that overflows."""
+    return math.isfinite(float(values.sum())) or bool(values.isfinite().all())
 
 
 def _sums(tensor: Float[Tensor, "sentences rows width"]) -> Float[Tensor, " sentences"]:

@@ -49,14 +49,13 @@ struct Job {
     const int64_t *tie_limit;                   // flat index in this map below which a tie belongs
     int64_t columns;                            // of a block
     int32_t absolute, minima;
-    double *by_sentence, *by_pair;              // [threads, sentences, 3, WIDTH], [threads, n_pairs, 3, WIDTH]
-    float *total;                               // [d_out, d_in], of abs_sums alone
-    float *scratch;
+    double *moments;                            // [n_pairs, MOMENTS], of pair_sums; null in abs_sums
+    float *total;                               // [d_out, d_in], of abs_sums
+    float *scratch;                             // as many as scratch_floats says
 };
 
 int64_t panel_width() { return PANEL; }
 int64_t block_rows() { return ROWS; }
-int64_t lanes() { return WIDTH; }
 
 // Bytes of a core's second-level cache; a small one where the system does not say.
 int64_t second_level_cache() {
@@ -245,6 +244,9 @@ void add_weighted(const Job &job, int64_t first_row, int64_t first_column, const
     }
 }
 
+// The sums of one thread, lane by lane: three of each sentence, then three of each pair.
+int64_t sums_doubles(const Job &job) { return job.moments ? 3 * WIDTH * (job.sentences + job.n_pairs) : 0; }
+
 int64_t grads_floats(const Job &job) { return round_up(job.d_out, ROWS) * ROWS * job.all_tokens; }
 
 // Inputs, blocks, weight and, in bytes, the membership of the blocks.
@@ -255,7 +257,7 @@ int64_t thread_floats(const Job &job) {
 
 // Calls work(thread, first row, first column, inputs, grads, scratch) for every block of the map, the operands packed.
 template <typename Work> void over_blocks(const Job &job, int threads, const Work &work) {
-    float *grads = job.scratch;
+    float *grads = job.scratch + 2 * threads * sums_doubles(job);
 #pragma omp parallel num_threads(threads)
     {
 #ifdef _OPENMP
@@ -277,30 +279,60 @@ template <typename Work> void over_blocks(const Job &job, int threads, const Wor
     }
 }
 
+// The sums over threads and lanes, three of each sentence and of each pair, in place of the first of them.
+void add_up(const Job &job, int threads, double *sums) {
+    const int64_t own = sums_doubles(job);
+    for (int64_t i = 0; i < own / WIDTH; i++) {
+        double whole = 0;
+        for (int thread = 0; thread < threads; thread++)
+            for (int lane = 0; lane < WIDTH; lane++) whole += sums[thread * own + i * WIDTH + lane];
+        sums[i] = whole;
+    }
+}
+
+// Of three sums of the left sentence, the right one and both: where they stand among a pair's moments.
+constexpr int MOMENTS = 9, LEFT[] = {1, 3, 6}, RIGHT[] = {2, 4, 7}, BOTH[] = {0, 5, 8};
+
+void write_moments(const Job &job, const double *by_sentence, const double *by_pair) {
+    for (int64_t pair = 0; pair < job.n_pairs; pair++) {
+        double *to = job.moments + pair * MOMENTS;
+        for (int kind = 0; kind < 3; kind++) {
+            to[LEFT[kind]] = by_sentence[3 * job.pairs[2 * pair] + kind];
+            to[RIGHT[kind]] = by_sentence[3 * job.pairs[2 * pair + 1] + kind];
+            to[BOTH[kind]] = by_pair[3 * pair + kind];
+        }
+    }
+}
+
 }  // namespace
 
 extern "C" {
 
-int64_t scratch_floats(const Job *job, int threads) { return grads_floats(*job) + threads * thread_floats(*job); }
+int64_t scratch_floats(const Job *job, int threads) {
+    return grads_floats(*job) + threads * (2 * sums_doubles(*job) + thread_floats(*job));
+}
 
-// Sums over every sentence's pattern and over every pair's.
+// The moments of every pair; those that are not asked for are zero, but for the products.
 void pair_sums(const Job *described, int threads) {
     const Job &job = *described;
-    const int64_t size = ROWS * job.columns;
+    const int64_t size = ROWS * job.columns, own = sums_doubles(job);
+    double *sums = reinterpret_cast<double *>(job.scratch);
+    std::memset(sums, 0, sizeof(double) * threads * own);
     const auto form_some = job.absolute ? (job.minima ? form_all<true, true> : form_all<true, false>)
                                         : (job.minima ? form_all<false, true> : form_all<false, false>);
     const auto compare_some = job.minima ? compare<true> : compare<false>;
     over_blocks(job, threads, [&](int thread, int64_t row, int64_t column, const float *inputs, const float *grads,
                                   float *blocks) {
         float *weight = blocks + job.sentences * size;
-        double *by_sentence = job.by_sentence + thread * job.sentences * 3 * WIDTH;
-        double *by_pair = job.by_pair + thread * job.n_pairs * 3 * WIDTH;
+        double *by_sentence = sums + thread * own, *by_pair = by_sentence + 3 * WIDTH * job.sentences;
         pack_weight(job, row, column, weight);
         form_some(job, inputs, grads, weight, blocks, by_sentence);
         compare_some(job, blocks, by_pair);
         if (job.threshold)
             count(job, row, column, blocks, reinterpret_cast<uint8_t *>(weight + size), by_sentence, by_pair);
     });
+    add_up(job, threads, sums);
+    write_moments(job, sums, sums + 3 * job.sentences);
 }
 
 // Adds the sum over the sentences of |W * G'X| to the total.

@@ -73,8 +73,7 @@ class Job(ctypes.Structure):
         ("columns", ctypes.c_int64),
         ("absolute", ctypes.c_int32),
         ("minima", ctypes.c_int32),
-        ("by_sentence", ctypes.c_void_p),
-        ("by_pair", ctypes.c_void_p),
+        ("moments", ctypes.c_void_p),
         ("total", ctypes.c_void_p),
         ("scratch", ctypes.c_void_p),
     )
@@ -105,16 +104,17 @@ def pair_moments(
     if trace.dtype == torch.float64:
         return tiled.pair_moments(trace, pairs, pattern, need, sets)
     _refuse_elsewhere(trace)
-    by_sentence, by_pair = _sums(trace, pairs, pattern, need, sets)
-    sums = torch.zeros((len(pairs), len(MOMENTS)), dtype=torch.float64)
-    left, right = pairs.unbind(dim=1)
-    wanted = (need.products, need.minima, sets is not None)
-    for kind, columns in enumerate(((1, 2, 0), (3, 4, 5), (6, 7, 8))):
-        if wanted[kind]:
-            of_a, of_b, of_both = columns
-            sums[:, of_a], sums[:, of_b] = by_sentence[left, kind], by_sentence[right, kind]
-            sums[:, of_both] = by_pair[:, kind]
-    return sums
+    library = kernel()
+    moments = torch.empty((len(pairs), len(MOMENTS)), dtype=torch.float64)
+    held = {"pairs": pairs.contiguous().numpy(), "moments": moments.numpy()}
+    if sets is not None:
+        held["threshold"] = sets.threshold.float().numpy()
+        held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, trace.map.weight.numel()).numpy()
+    columns = _columns(library, trace.sentences * library.block_rows(), trace.map.weight.shape[1], _block_bytes())
+    _run("pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), minima=need.minima)
+    if not need.products:
+        moments[:, :3] = 0
+    return moments
 
 
 def gram(trace: Trace, pattern: Pattern) -> Float[Tensor, "sentences sentences"]:
@@ -147,26 +147,6 @@ def abs_sum(trace: Trace, pattern: Pattern, total: Float[Tensor, "d_out d_in"]) 
     _run("abs_sums", trace, pattern, columns, {}, total=total.data_ptr())
 
 
-def _sums(
-    trace: Trace, pairs: Tensor, pattern: Pattern, need: Needs, sets: ActivatedSets | None
-) -> tuple[Float[Tensor, "sentences 3"], Float[Tensor, "pairs 3"]]:
-    """Of every sentence ΣP², ΣP, |S|, and of every pair ΣP_a P_b, Σ min, |S_a ∩ S_b|; those not needed are zero."""
-    library, threads = kernel(), torch.get_num_threads()
-    lanes = library.lanes()
-    held = {
-        "pairs": pairs.contiguous().numpy(),
-        "by_sentence": np.zeros((threads, trace.sentences, 3, lanes)),
-        "by_pair": np.zeros((threads, len(pairs), 3, lanes)),
-    }
-    if sets is not None:
-        held["threshold"] = sets.threshold.float().numpy()
-        held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, trace.map.weight.numel()).numpy()
-    columns = _columns(library, trace.sentences * library.block_rows(), trace.map.weight.shape[1], _block_bytes())
-    _run("pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), minima=need.minima)
-    by_sentence, by_pair = (held[name].sum(axis=(0, 3)) for name in ("by_sentence", "by_pair"))
-    return torch.from_numpy(by_sentence), torch.from_numpy(by_pair)
-
-
 def _run(
     function: str, trace: Trace, pattern: Pattern, columns: int, held: Mapping[str, np.ndarray], **fields: int
 ) -> None:
@@ -176,18 +156,12 @@ def _run(
     inputs = [segment.inputs.contiguous() for segment in segments]
     grads = [segment.grads.contiguous() for segment in segments]
     weight = widened(trace.map.weight)
-    tokens = np.array(trace.lengths, dtype=np.int64)
-    arrays = {
-        **held,
-        "inputs": _addresses(inputs),
-        "grads": _addresses(grads),
-        "tokens": tokens,
-        "start": tokens.cumsum() - tokens,
-    }
+    tokens, start = _places(trace.lengths)
+    arrays = {**held, "inputs": _addresses(inputs), "grads": _addresses(grads), "tokens": tokens, "start": start}
     job = Job(
         **{name: array.ctypes.data for name, array in arrays.items()},
         sentences=len(tokens),
-        all_tokens=tokens.sum(),
+        all_tokens=int(start[-1] + tokens[-1]),
         d_in=weight.shape[1],
         d_out=weight.shape[0],
         weight=weight.data_ptr() if pattern.weighted else None,
@@ -205,6 +179,13 @@ def _run(
 def _refuse_elsewhere(trace: Trace) -> None:
     if trace.device.type != "cpu" or not is_available():
         raise UsageError("the scoring backend 'fused' needs a CPU and a C++ compiler; choose 'tiled'.")
+
+
+@functools.lru_cache(maxsize=16)
+def _places(lengths: tuple[int, ...]) -> tuple[Int[np.ndarray, " sentences"], Int[np.ndarray, " sentences"]]:
+    """Tokens of each sentence, and those of all before it: the same for most maps of a pass."""
+    tokens = np.array(lengths, dtype=np.int64)
+    return tokens, tokens.cumsum() - tokens
 
 
 def _addresses(rows: list[Tensor]) -> Int[np.ndarray, " sentences"]:
@@ -241,7 +222,7 @@ def is_available() -> bool:
 def kernel() -> ctypes.CDLL:
     """The compiled functions; raises NotCompiled where there is no way to have them."""
     library = ctypes.CDLL(compiled(SOURCE))
-    for name in ("panel_width", "block_rows", "lanes", "second_level_cache", "scratch_floats"):
+    for name in ("panel_width", "block_rows", "second_level_cache", "scratch_floats"):
         getattr(library, name).restype = ctypes.c_int64
     library.pair_sums.restype = library.abs_sums.restype = None
     return library
