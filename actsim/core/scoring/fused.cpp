@@ -43,8 +43,9 @@ struct Job {
     int64_t sentences, all_tokens, d_in, d_out;
     const float *weight;                        // null: the pattern of the gradient alone
     int64_t weight_out, weight_in;              // its strides
-    const int64_t *pairs;                       // [n_pairs, 2]
-    int64_t n_pairs;
+    const int64_t *pairs, *slots;               // [n_pairs, 2]: sentences, and where their blocks lie
+    const uint8_t *first;                       // [n_pairs, 2]: whether the sentence's block is formed for this pair
+    int64_t n_pairs, n_slots;
     const float *threshold;                     // of each sentence's activated set; null: no sets
     const int64_t *tie_limit;                   // flat index in this map below which a tie belongs
     int64_t columns;                            // of a block
@@ -155,62 +156,51 @@ inline __attribute__((always_inline)) void form(
         }
 }
 
-// The block of every sentence, and its share of the sentences' sums.
+// The block of a sentence, and its share of the sentence's sums.
 template <bool ABSOLUTE, bool SUMS>
-void form_all(const Job &job, const float *inputs, const float *grads, const float *weight, float *blocks, double *sums) {
-    const int64_t size = ROWS * job.columns;
-    for (int64_t s = 0; s < job.sentences; s++, sums += 3 * WIDTH) {
-        vec squares[CHAINS] = {}, plain[CHAINS] = {};
-        const float *x = inputs + job.start[s] * job.columns, *g = grads + job.start[s] * ROWS;
-        for (int64_t panel = 0; panel < job.columns; panel += PANEL)
-            form<ABSOLUTE, SUMS>(x + panel * job.tokens[s], g, weight + panel * ROWS, job.tokens[s],
-                                 blocks + s * size + panel * ROWS, squares, plain);
-        add(squares, sums);
-        if (SUMS) add(plain, sums + WIDTH);
-    }
+void form_block(const Job &job, int64_t s, const float *inputs, const float *grads, const float *weight, float *block,
+                double *sums) {
+    vec squares[CHAINS] = {}, plain[CHAINS] = {};
+    const float *x = inputs + job.start[s] * job.columns, *g = grads + job.start[s] * ROWS;
+    for (int64_t panel = 0; panel < job.columns; panel += PANEL)
+        form<ABSOLUTE, SUMS>(x + panel * job.tokens[s], g, weight + panel * ROWS, job.tokens[s], block + panel * ROWS,
+                             squares, plain);
+    add(squares, sums);
+    if (SUMS) add(plain, sums + WIDTH);
 }
 
-// Dot product and, with MINIMA, sum of minima of every pair's two blocks.
-template <bool MINIMA> void compare(const Job &job, const float *blocks, double *sums) {
-    const int64_t size = ROWS * job.columns;
+// Dot product and, with MINIMA, sum of minima of two blocks.
+template <bool MINIMA> void compare(int64_t size, const float *a, const float *b, double *sums) {
     static_assert(ROWS * VECTORS % CHAINS == 0, "a block is a whole number of chains");
-    for (int64_t pair = 0; pair < job.n_pairs; pair++, sums += 3 * WIDTH) {
-        const float *a = blocks + job.pairs[2 * pair] * size, *b = blocks + job.pairs[2 * pair + 1] * size;
-        vec dots[CHAINS] = {}, minima[CHAINS] = {};
-        for (int64_t i = 0; i < size; i += CHAINS * WIDTH)
+    vec dots[CHAINS] = {}, minima[CHAINS] = {};
+    for (int64_t i = 0; i < size; i += CHAINS * WIDTH)
 #pragma GCC unroll 4
-            for (int chain = 0; chain < CHAINS; chain++) {
-                const vec p = load(a + i + chain * WIDTH), q = load(b + i + chain * WIDTH);
-                dots[chain] += p * q;
-                if (MINIMA) minima[chain] += p < q ? p : q;
-            }
-        add(dots, sums);
-        if (MINIMA) add(minima, sums + WIDTH);
-    }
+        for (int chain = 0; chain < CHAINS; chain++) {
+            const vec p = load(a + i + chain * WIDTH), q = load(b + i + chain * WIDTH);
+            dots[chain] += p * q;
+            if (MINIMA) minima[chain] += p < q ? p : q;
+        }
+    add(dots, sums);
+    if (MINIMA) add(minima, sums + WIDTH);
 }
 
-// Sizes of the activated sets within a block, and of the pairs' intersections.
-void count(const Job &job, int64_t first_row, int64_t first_column, const float *blocks, uint8_t *inside,
-           double *by_sentence, double *by_pair) {
-    const int64_t size = ROWS * job.columns;
-    for (int64_t s = 0; s < job.sentences; s++) {
-        const float threshold = job.threshold[s];
-        int64_t members = 0;
-        for (int64_t i = 0; i < size; i++) {
-            const int64_t row = first_row + i / PANEL % ROWS, column = first_column + i / (PANEL * ROWS) * PANEL + i % PANEL;
-            const float value = blocks[s * size + i];
-            const bool tie = value == threshold && row < job.d_out && column < job.d_in
-                && row * job.d_in + column < job.tie_limit[s];
-            members += inside[s * size + i] = value > threshold || tie;
-        }
-        by_sentence[(3 * s + 2) * WIDTH] += members;
+// Which parameters of a sentence's block are in its activated set, and how many.
+int64_t mark(const Job &job, int64_t s, int64_t first_row, int64_t first_column, const float *block, uint8_t *inside) {
+    const float threshold = job.threshold[s];
+    int64_t members = 0;
+    for (int64_t i = 0; i < ROWS * job.columns; i++) {
+        const int64_t row = first_row + i / PANEL % ROWS, column = first_column + i / (PANEL * ROWS) * PANEL + i % PANEL;
+        const bool tie = block[i] == threshold && row < job.d_out && column < job.d_in
+            && row * job.d_in + column < job.tie_limit[s];
+        members += inside[i] = block[i] > threshold || tie;
     }
-    for (int64_t pair = 0; pair < job.n_pairs; pair++) {
-        const uint8_t *a = inside + job.pairs[2 * pair] * size, *b = inside + job.pairs[2 * pair + 1] * size;
-        int64_t common = 0;
-        for (int64_t i = 0; i < size; i++) common += a[i] & b[i];
-        by_pair[(3 * pair + 2) * WIDTH] += common;
-    }
+    return members;
+}
+
+int64_t common(int64_t size, const uint8_t *a, const uint8_t *b) {
+    int64_t members = 0;
+    for (int64_t i = 0; i < size; i++) members += a[i] & b[i];
+    return members;
 }
 
 // The sum over all sentences of |G'X| on a block.
@@ -249,9 +239,9 @@ int64_t sums_doubles(const Job &job) { return job.moments ? 3 * WIDTH * (job.sen
 
 int64_t grads_floats(const Job &job) { return round_up(job.d_out, ROWS) * ROWS * job.all_tokens; }
 
-// Inputs, blocks, weight and, in bytes, the membership of the blocks.
+// Inputs, the blocks that are held, weight and, in bytes, the membership of the blocks.
 int64_t thread_floats(const Job &job) {
-    const int64_t size = ROWS * job.columns, blocks = job.sentences * size;
+    const int64_t size = ROWS * job.columns, blocks = job.n_slots * size;
     return job.all_tokens * job.columns + blocks + size + (job.threshold ? round_up(blocks, 4) : 0);
 }
 
@@ -318,18 +308,28 @@ void pair_sums(const Job *described, int threads) {
     const int64_t size = ROWS * job.columns, own = sums_doubles(job);
     double *sums = reinterpret_cast<double *>(job.scratch);
     std::memset(sums, 0, sizeof(double) * threads * own);
-    const auto form_some = job.absolute ? (job.minima ? form_all<true, true> : form_all<true, false>)
-                                        : (job.minima ? form_all<false, true> : form_all<false, false>);
+    const auto form_some = job.absolute ? (job.minima ? form_block<true, true> : form_block<true, false>)
+                                        : (job.minima ? form_block<false, true> : form_block<false, false>);
     const auto compare_some = job.minima ? compare<true> : compare<false>;
     over_blocks(job, threads, [&](int thread, int64_t row, int64_t column, const float *inputs, const float *grads,
                                   float *blocks) {
-        float *weight = blocks + job.sentences * size;
         double *by_sentence = sums + thread * own, *by_pair = by_sentence + 3 * WIDTH * job.sentences;
+        float *weight = blocks + job.n_slots * size;
+        uint8_t *inside = reinterpret_cast<uint8_t *>(weight + size);
         pack_weight(job, row, column, weight);
-        form_some(job, inputs, grads, weight, blocks, by_sentence);
-        compare_some(job, blocks, by_pair);
-        if (job.threshold)
-            count(job, row, column, blocks, reinterpret_cast<uint8_t *>(weight + size), by_sentence, by_pair);
+        for (int64_t pair = 0; pair < job.n_pairs; pair++, by_pair += 3 * WIDTH) {
+            const int64_t a = job.slots[2 * pair] * size, b = job.slots[2 * pair + 1] * size;
+            for (int64_t side = 2 * pair; side < 2 * pair + 2; side++) {
+                if (!job.first[side]) continue;
+                const int64_t s = job.pairs[side], place = job.slots[side] * size;
+                double *of_sentence = by_sentence + 3 * WIDTH * s;
+                form_some(job, s, inputs, grads, weight, blocks + place, of_sentence);
+                if (job.threshold)
+                    of_sentence[2 * WIDTH] += mark(job, s, row, column, blocks + place, inside + place);
+            }
+            compare_some(size, blocks + a, blocks + b, by_pair);
+            if (job.threshold) by_pair[2 * WIDTH] += common(size, inside + a, inside + b);
+        }
     });
     add_up(job, threads, sums);
     write_moments(job, sums, sums + 3 * job.sentences);

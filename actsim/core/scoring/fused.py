@@ -12,10 +12,11 @@ import functools
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from actsim.core.objectives import widened
@@ -42,8 +43,8 @@ __all__ = [
 SOURCE = "fused.cpp"
 
 BLOCK_BYTES, BLOCK_SHARE = 384 * 2**10, 3 / 8
-"""Size of a block over all sentences of the batch, and the share of a core's L2 cache that it keeps to: it stays there,
-with the columns of X that it works on."""
+"""Size of the blocks that are held at a time, and the share of a core's L2 cache that they keep to: they stay there,
+with the columns of X that they are made of."""
 
 INPUT_BYTES = 256 * 2**10
 """Size of the columns of X of all sentences that a block over their sum works on: within the same cache."""
@@ -67,7 +68,10 @@ class Job(ctypes.Structure):
         ("weight_out", ctypes.c_int64),
         ("weight_in", ctypes.c_int64),
         ("pairs", ctypes.c_void_p),
+        ("slots", ctypes.c_void_p),
+        ("first", ctypes.c_void_p),
         ("n_pairs", ctypes.c_int64),
+        ("n_slots", ctypes.c_int64),
         ("threshold", ctypes.c_void_p),
         ("tie_limit", ctypes.c_void_p),
         ("columns", ctypes.c_int64),
@@ -104,14 +108,16 @@ def pair_moments(
     if trace.dtype == torch.float64:
         return tiled.pair_moments(trace, pairs, pattern, need, sets)
     _refuse_elsewhere(trace)
-    library = kernel()
+    plan = _plan(pairs.numpy().tobytes())
     moments = torch.empty((len(pairs), len(MOMENTS)), dtype=torch.float64)
-    held = {"pairs": pairs.contiguous().numpy(), "moments": moments.numpy()}
+    held = {"pairs": plan.pairs, "slots": plan.slots, "first": plan.first, "moments": moments.numpy()}
     if sets is not None:
         held["threshold"] = sets.threshold.float().numpy()
         held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, trace.map.weight.numel()).numpy()
-    columns = _columns(library, trace.sentences * library.block_rows(), trace.map.weight.shape[1], _block_bytes())
-    _run("pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), minima=need.minima)
+    columns = _pair_columns(plan.n_slots, max(1, sum(trace.lengths)), trace.map.weight.shape[1])
+    _run(
+        "pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), n_slots=plan.n_slots, minima=need.minima
+    )
     if not need.products:
         moments[:, :3] = 0
     return moments
@@ -144,7 +150,7 @@ def abs_sum(trace: Trace, pattern: Pattern, total: Float[Tensor, "d_out d_in"]) 
         return
     _refuse_elsewhere(trace)
     columns = _columns(kernel(), max(1, sum(trace.lengths)), trace.map.weight.shape[1], INPUT_BYTES)
-    _run("abs_sums", trace, pattern, columns, {}, total=total.data_ptr())
+    _run("abs_sums", trace, pattern, columns, {}, n_slots=1, total=total.data_ptr())
 
 
 def _run(
@@ -181,6 +187,45 @@ def _refuse_elsewhere(trace: Trace) -> None:
         raise UsageError("the scoring backend 'fused' needs a CPU and a C++ compiler; choose 'tiled'.")
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """In what order the blocks of a batch are formed, and where they are held meanwhile.
+
+    Attributes:
+        pairs: the sentences of each pair.
+        slots: where the blocks of the two lie while the pair is compared.
+        first: whether each is formed for this pair; else it is still held from an earlier one.
+        n_slots: blocks that are held at a time.
+    """
+
+    pairs: Int[np.ndarray, "pairs 2"]
+    slots: Int[np.ndarray, "pairs 2"]
+    first: UInt8[np.ndarray, "pairs 2"]
+    n_slots: int
+
+
+@functools.lru_cache(maxsize=16)
+def _plan(pairs: bytes) -> _Plan:
+    """A sentence's block is held from the first pair that needs it to the last: two blocks, where none is in two pairs.
+
+    Args:
+        pairs: the sentences of each pair as int64, in bytes, so that the maps of a batch share the plan.
+    """
+    both = np.frombuffer(pairs, dtype=np.int64).reshape(-1, 2)
+    last = {int(sentence): number for number, pair in enumerate(both) for sentence in pair}
+    slots, first = np.zeros_like(both), np.zeros(both.shape, dtype=np.uint8)
+    held: dict[int, int] = {}
+    free: list[int] = []
+    for number, pair in enumerate(both.tolist()):
+        for side, sentence in enumerate(pair):
+            if sentence not in held:
+                held[sentence] = free.pop() if free else len(held)
+                first[number, side] = 1
+            slots[number, side] = held[sentence]
+        free += [held.pop(sentence) for sentence in set(pair) if last[sentence] == number]
+    return _Plan(both, slots, first, int(slots.max(initial=-1)) + 1)
+
+
 @functools.lru_cache(maxsize=16)
 def _places(lengths: tuple[int, ...]) -> tuple[Int[np.ndarray, " sentences"], Int[np.ndarray, " sentences"]]:
     """Tokens of each sentence, and those of all before it: the same for most maps of a pass."""
@@ -200,6 +245,13 @@ def _columns(library: ctypes.CDLL, rows: int, d_in: int, size: int) -> int:
     panel = library.panel_width()
     fitting = min(MOST_COLUMNS, size // (4 * rows), d_in + panel - 1)
     return max(1, fitting // panel) * panel
+
+
+def _pair_columns(slots: int, tokens: int, d_in: int) -> int:
+    """Columns of a block, so that the blocks that are held and the columns of X stay in the L2 cache."""
+    library = kernel()
+    of_blocks = _columns(library, max(1, slots) * library.block_rows(), d_in, _block_bytes())
+    return min(of_blocks, _columns(library, tokens, d_in, _block_bytes()))
 
 
 @functools.cache
