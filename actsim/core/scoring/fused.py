@@ -43,11 +43,10 @@ __all__ = [
 SOURCE = "fused.cpp"
 
 BLOCK_BYTES, BLOCK_SHARE = 384 * 2**10, 3 / 8
-"""Size of the blocks that are held at a time, and the share of a core's L2 cache that they keep to: they stay there,
-with the columns of X that they are made of."""
+"""Size of the blocks that are held at a time, and the share of a core's L2 cache that they keep to."""
 
-INPUT_BYTES = 256 * 2**10
-"""Size of the columns of X of all sentences that a block over their sum works on: within the same cache."""
+INPUT_BYTES, INPUT_SHARE = 512 * 2**10, 1 / 2
+"""The same of the columns of X that they are made of: both stay in that cache from one row of blocks to the next."""
 
 MOST_COLUMNS = 256
 
@@ -114,7 +113,7 @@ def pair_moments(
     if sets is not None:
         held["threshold"] = sets.threshold.float().numpy()
         held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, trace.map.weight.numel()).numpy()
-    columns = _pair_columns(plan.n_slots, max(1, sum(trace.lengths)), trace.map.weight.shape[1])
+    columns = _block_columns(plan.n_slots, trace)
     _run(
         "pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), n_slots=plan.n_slots, minima=need.minima
     )
@@ -149,8 +148,7 @@ def abs_sum(trace: Trace, pattern: Pattern, total: Float[Tensor, "d_out d_in"]) 
         tiled.abs_sum(trace, pattern, total)
         return
     _refuse_elsewhere(trace)
-    columns = _columns(kernel(), max(1, sum(trace.lengths)), trace.map.weight.shape[1], INPUT_BYTES)
-    _run("abs_sums", trace, pattern, columns, {}, n_slots=1, total=total.data_ptr())
+    _run("abs_sums", trace, pattern, _block_columns(1, trace), {}, n_slots=1, total=total.data_ptr())
 
 
 def _run(
@@ -223,7 +221,7 @@ def _plan(pairs: bytes) -> _Plan:
                 first[number, side] = 1
             slots[number, side] = held[sentence]
         free += [held.pop(sentence) for sentence in set(pair) if last[sentence] == number]
-    return _Plan(both, slots, first, int(slots.max(initial=-1)) + 1)
+    return _Plan(both, slots, first, int(slots.max(initial=0)) + 1)
 
 
 @functools.lru_cache(maxsize=16)
@@ -240,23 +238,21 @@ def _addresses(rows: list[Tensor]) -> Int[np.ndarray, " sentences"]:
     )
 
 
-def _columns(library: ctypes.CDLL, rows: int, d_in: int, size: int) -> int:
-    """Columns of a block: whole panels, as many as ``rows`` rows of them fit into ``size`` bytes and the map has."""
-    panel = library.panel_width()
-    fitting = min(MOST_COLUMNS, size // (4 * rows), d_in + panel - 1)
-    return max(1, fitting // panel) * panel
-
-
-def _pair_columns(slots: int, tokens: int, d_in: int) -> int:
-    """Columns of a block, so that the blocks that are held and the columns of X stay in the L2 cache."""
-    library = kernel()
-    of_blocks = _columns(library, max(1, slots) * library.block_rows(), d_in, _block_bytes())
-    return min(of_blocks, _columns(library, tokens, d_in, _block_bytes()))
+def _block_columns(slots: int, trace: Trace) -> int:
+    """Columns of a block: whole panels, of which ``slots`` blocks and their X stay in the cache; those that go into the
+    map with the least left over, and of these the most."""
+    panel, (of_blocks, of_inputs) = kernel().panel_width(), _cache_bytes()
+    tokens, rows, d_in = max(1, sum(trace.lengths)), slots * kernel().block_rows(), trace.map.weight.shape[1]
+    fitting = min(MOST_COLUMNS, of_blocks // (4 * rows), of_inputs // (4 * tokens), d_in + panel - 1)
+    choices = range(panel, max(panel, fitting) + 1, panel)
+    return min(choices, key=lambda columns: (-(-d_in // columns) * columns, -columns))
 
 
 @functools.cache
-def _block_bytes() -> int:
-    return min(BLOCK_BYTES, int(BLOCK_SHARE * kernel().second_level_cache()))
+def _cache_bytes() -> tuple[int, int]:
+    """Bytes for the blocks that are held, and for the columns of X that they are made of."""
+    cache = kernel().second_level_cache()
+    return min(BLOCK_BYTES, int(BLOCK_SHARE * cache)), min(INPUT_BYTES, int(INPUT_SHARE * cache))
 
 
 @functools.cache
