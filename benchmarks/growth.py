@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import statistics
 import time
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 TOKENS = (8, 16, 32, 64, 128)
 """Tokens a sentence; every point has the same number of tokens in all, two full batches."""
 PARAMETER_PAIRS = 16
-MEMORY_PAIRS = (64, 192, 576)
+MEMORY_PAIRS = (64, 192, 576, 1728)
 """Each number of pairs has the lengths of the first, again and again."""
 
 Pairs = list[tuple[Tokens, Tokens]]
@@ -132,6 +133,7 @@ def _against_parameters(settings: Settings, rates: Rates) -> dict[str, Any]:
         seconds = statistics.median(_seconds_per_pair(way, pairs) for _ in range(settings.repeat))
         points.append({"shape": shape.name, "x": way.subject.counts().scored, "seconds_per_pair": seconds})
         del way
+        gc.collect()  # a model is held by cycles
         if settings.device.type == "cuda":
             torch.cuda.empty_cache()
     fits = _fits([point["x"] for point in points], [point["seconds_per_pair"] for point in points])

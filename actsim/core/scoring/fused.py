@@ -114,9 +114,7 @@ def pair_moments(
         held["threshold"] = sets.threshold.float().numpy()
         held["tie_limit"] = (sets.tie_limit - sets.offset).clamp(0, trace.map.weight.numel()).numpy()
     columns = _block_columns(plan.n_slots, trace)
-    _run(
-        "pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), n_slots=plan.n_slots, minima=need.minima
-    )
+    _run("pair_sums", trace, pattern, columns, held, n_pairs=len(pairs), n_slots=plan.n_slots, minima=need.minima)
     if not need.products:
         moments[:, :3] = 0
     return moments
