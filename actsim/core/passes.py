@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -149,8 +149,12 @@ def _flat_memory(target: ScoredModel) -> Iterator[None]:
     if parameter.device.type != "cpu" or parameter.dtype != torch.float32 or not torch.backends.mkl.is_available():
         yield
         return
-    with torch.backends.mkldnn.flags(enabled=False):
+    onednn: Any = torch.backends.mkldnn
+    was_on, onednn.enabled = onednn.enabled, False
+    try:
         yield
+    finally:
+        onednn.enabled = was_on
 
 
 def _join(results: Sequence[PassResult]) -> PassResult:

@@ -141,6 +141,34 @@ def test_rows_of_padding_are_not_looked_at() -> None:
 
 
 @needs_compiler
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=14), st.integers(1, 90))
+def test_blocks_are_held_as_long_as_a_pair_needs_them(pairs: list[tuple[int, int]], d_in: int) -> None:
+    linear, lengths, sides = tiny_traces.make_map(13, d_in), [3, 1, 5, 2, 4, 1, 6, 2], torch.tensor(pairs)
+    exact = tiny_traces.make_trace(linear, lengths)
+    trace = tiny_traces.make_trace(tiny_traces.make_map(13, d_in), lengths, dtype=torch.float32)
+    need = Needs(products=True, minima=True)
+    got = fused.pair_moments(trace, sides, Pattern(), need)
+    want = reference.pair_moments(exact, sides, Pattern(), need)
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5 * float(want.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "held"),
+    [([(0, 1), (2, 3), (4, 5)], 2), ([(0, 1), (1, 2), (2, 3)], 2), ([(0, 1), (2, 3), (0, 3)], 3), ([(5, 5)], 1)],
+)
+def test_no_more_blocks_are_held_than_pairs_wait_for(pairs: list[tuple[int, int]], held: int) -> None:
+    assert fused._plan(torch.tensor(pairs).numpy().tobytes()).n_slots == held
+
+
+@needs_compiler
+def test_no_pairs_have_no_moments() -> None:
+    trace = tiny_traces.make_trace(tiny_traces.make_map(8, 9), [4, 2], dtype=torch.float32)
+    nothing = torch.empty((0, 2), dtype=torch.int64)
+    assert fused.pair_moments(trace, nothing, Pattern(), Needs(products=True)).shape == (0, 9)
+
+
+@needs_compiler
 def test_what_is_not_wanted_stays_zero() -> None:
     trace = tiny_traces.make_trace(tiny_traces.make_map(8, 9), [4, 2], dtype=torch.float32)
     moments = fused.pair_moments(trace, torch.tensor([[0, 1]]), Pattern(), Needs(products=False, minima=True))

@@ -208,3 +208,21 @@ def test_a_read_out_is_summed_over_the_batch_not_averaged():
     run_pass(loaded, pad(TOKENS[:1], ["a"], pad_token=0), CAUSAL_OBJECTIVES.get("nll"), alone)
     run_pass(loaded, batch_for(loaded), CAUSAL_OBJECTIVES.get("nll"), among)
     torch.testing.assert_close(alone.moments(), among.moments(), rtol=1e-9, atol=0)
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this build of torch multiplies with oneDNN")
+@pytest.mark.parametrize(("dtype", "used"), [(torch.float32, False), (torch.float64, True)])
+def test_float32_passes_do_without_onednn_and_leave_it_as_it_was(dtype, used):
+    """It keeps the code of every shape it meets, so that memory grew with the number of pairs."""
+    target, batch = toy(("a",), lambda maps, states: maps["a"](states)), batch_of(2, 3)
+    target.model.to(dtype)
+    seen = []
+
+    def stop(_trace: Trace) -> None:
+        seen.append(torch.backends.mkldnn.enabled)
+        raise KeyboardInterrupt
+
+    assert torch.backends.mkldnn.enabled
+    with pytest.raises(KeyboardInterrupt):
+        run_pass(target, batch, squares, stop)
+    assert seen == [used] and torch.backends.mkldnn.enabled
