@@ -67,7 +67,8 @@ def run_pass(
 
     Sentences of similar length go through together, so that little is computed for padding (``Batch.parts``); a model
     whose rows cannot be told apart by sentence runs one sentence at a time. The traces of all but the last part are
-    kept until the last one's arrive, and ``handler`` sees one trace of the whole batch.
+    kept until the last one's arrive, and ``handler`` sees one trace of the whole batch. Large parts go first: what
+    they give back is room for the smaller ones.
 
     Args:
         target: the model, its maps and blocks.
@@ -85,12 +86,13 @@ def run_pass(
     parts = batch.parts(most_tokens) if target.batchable else [batch.part(i, i + 1) for i in range(len(batch.labels))]
     if len(parts) == 1:
         return _pass(target, batch, objective, handler, hidden, scale)
-    joined = Joined(handler, tuple(len(part.labels) for part in parts))
-    results = [
-        _pass(target, part, objective, partial(joined.take, number), hidden, scale) for number, part in enumerate(parts)
-    ]
+    order = sorted(range(len(parts)), key=lambda number: -parts[number].input_ids.numel())
+    joined = Joined(handler, tuple(len(part.labels) for part in parts), last=order[-1])
+    results = {
+        number: _pass(target, parts[number], objective, partial(joined.take, number), hidden, scale) for number in order
+    }
     joined.flush()
-    return _join(results)
+    return _join([results[number] for number in range(len(parts))])
 
 
 @torch.inference_mode(False)

@@ -105,18 +105,19 @@ class Joined:
 
     Args:
         handler: called with the joined trace of each parameter.
-        sizes: number of sentences of each part.
+        sizes: number of sentences of each part, in the batch's order.
+        last: the part whose traces come last.
     """
 
-    def __init__(self, handler: TraceHandler, sizes: tuple[int, ...]) -> None:
-        self._handler, self._sizes = handler, sizes
+    def __init__(self, handler: TraceHandler, sizes: tuple[int, ...], last: int) -> None:
+        self._handler, self._sizes, self._last = handler, sizes, last
         self._waiting: dict[int, dict[int, Trace]] = {}
 
     def take(self, part: int, trace: Trace) -> None:
         """The trace of the sentences of ``part``."""
         key = id(trace.map.parameter)
         self._waiting.setdefault(key, {})[part] = trace
-        if part == len(self._sizes) - 1:
+        if part == self._last:
             self._hand_on(key)
 
     def flush(self) -> None:

@@ -253,7 +253,7 @@ def test_one_sentence_may_bring_more_rows_than_tokens():
 def test_traces_of_several_passes_are_joined_in_order_and_a_part_without_a_use_has_no_rows():
     linear = LinearMap("map", nn.Linear(2, 3), 1, "q")
     arrived: list[Trace] = []
-    joined = Joined(arrived.append, (1, 2, 1))
+    joined = Joined(arrived.append, (1, 2, 1), last=2)
     full = {rows: (torch.full((1, rows, 2), float(rows)), torch.full((1, rows, 3), float(rows))) for rows in (2, 3)}
     joined.take(0, tiny_traces.trace_of(linear, *full[2], scale=4.0))
     assert not arrived
