@@ -52,8 +52,10 @@ bench: $(VENV)/demo.done  ## speed and memory against the released way: writes b
 	    $(BIN)/python -m benchmarks.bench_scoring --shape $$shape --device cpu --pairs $$pairs --released-pairs 40 \
 	        --out benchmarks/results/cpu-$$shape.json || [ $$? -eq 3 ] || exit 1; \
 	done
-	$(BIN)/python -m benchmarks.bench_scoring --growth --shape llama-110m --device cpu --limit-minutes 5 \
+	$(BIN)/python -m benchmarks.bench_scoring --growth --shape minilm --device cpu --repeat 1 --limit-minutes 2 \
 	    --out benchmarks/results/cpu-growth.json
+	$(BIN)/python -m benchmarks.bench_scoring --growth --shape minilm --device cpu --repeat 1 --limit-minutes 10 \
+	    --dtype bfloat16 --out benchmarks/results/cpu-growth-bfloat16.json
 	$(BIN)/python -m benchmarks.report benchmarks/results
 
 clean:  ## remove what was built
