@@ -89,7 +89,7 @@ class Capture:
         """
         sums, self._outputs = self._outputs, []
         first = sums[0][1].device if sums else None
-        if sums and not bool(torch.stack([own.to(first) for _, own in sums]).isfinite().all()):
+        if sums and not _all_finite(torch.stack([own.to(first) for _, own in sums])):
             linear, own = next(entry for entry in sums if not bool(entry[1].isfinite().all()))
             raise self._not_finite(linear, "output", own, NumericError)
         if not bool(values.isfinite().all()):

@@ -280,7 +280,8 @@ void add_up(const Job &job, int threads, double *sums) {
     }
 }
 
-// Of three sums of the left sentence, the right one and both: where they stand among a pair's moments.
+// Of three sums of the left sentence, the right one and both: where they stand among a pair's moments, MOMENTS in
+// __init__.py.
 constexpr int MOMENTS = 9, LEFT[] = {1, 3, 6}, RIGHT[] = {2, 4, 7}, BOTH[] = {0, 5, 8};
 
 void write_moments(const Job &job, const double *by_sentence, const double *by_pair) {

@@ -208,11 +208,12 @@ def _plan(pairs: bytes) -> _Plan:
         pairs: the sentences of each pair as int64, in bytes, so that the maps of a batch share the plan.
     """
     both = np.frombuffer(pairs, dtype=np.int64).reshape(-1, 2)
-    last = {int(sentence): number for number, pair in enumerate(both) for sentence in pair}
+    listed = both.tolist()
+    last = {sentence: number for number, pair in enumerate(listed) for sentence in pair}
     slots, first = np.zeros_like(both), np.zeros(both.shape, dtype=np.uint8)
     held: dict[int, int] = {}
     free: list[int] = []
-    for number, pair in enumerate(both.tolist()):
+    for number, pair in enumerate(listed):
         for side, sentence in enumerate(pair):
             if sentence not in held:
                 held[sentence] = free.pop() if free else len(held)
