@@ -128,7 +128,7 @@ def _pass(
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        _flat_memory(target),
+        flat_memory(target.maps[0].parameter),
         capture_hidden(target.blocks if hidden else (), batch) as states,
         capture_linears(target.maps, batch, handler, scale=scale) as capture,
     ):
@@ -141,13 +141,12 @@ def _pass(
 
 
 @contextmanager
-def _flat_memory(target: ScoredModel) -> Iterator[None]:
-    """While open, a float32 model on a CPU does without oneDNN, where MKL is there for its matrix products.
+def flat_memory(parameter: Tensor) -> Iterator[None]:
+    """While open, a model of such parameters does without oneDNN if they are float32 on a CPU and MKL multiplies there.
 
     oneDNN keeps the code that it makes for every shape it meets, and no two batches have the same shapes: memory grew
     by half over a thousand pairs, for a GELU that is no faster. bfloat16 and float16 products need it.
     """
-    parameter = target.maps[0].parameter
     if parameter.device.type != "cpu" or parameter.dtype != torch.float32 or not torch.backends.mkl.is_available():
         yield
         return

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from actsim.config import DEFAULT_BATCH_TOKENS
 from actsim.core.batch import pad, plan_sequences
+from actsim.core.passes import flat_memory
 from actsim.errors import NumericError
 from actsim.models.tokenise import tokenise_for
 
@@ -37,7 +38,8 @@ def embeddings(
     for places in plan_sequences(tokens, batch_tokens if loaded.batchable else 1):
         own = [tokens[place] for place in places]
         batch = pad(own, [labels[place] for place in places], pad_token=loaded.pad_token, device=loaded.device)
-        hidden = loaded.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
+        with flat_memory(loaded.maps[0].parameter):
+            hidden = loaded.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
         rows.update(zip(places, loaded.embed_from_hidden(hidden, batch.attention_mask).cpu(), strict=True))
     found = torch.stack([rows[place] for place in range(len(distinct))])
     if not bool(found.isfinite().all()):
