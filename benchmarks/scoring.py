@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from actsim.core.measures import cosine
 from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import consume
 from actsim.core.scoring import default_backend
+from actsim.core.side_by_side import plan_passes, side_by_side
 from benchmarks.floor import Rates
 from benchmarks.machine import GIB, free_bytes
 from benchmarks.shapes import PAD_TOKEN, Counts, Shape, Subject
@@ -41,15 +42,22 @@ class Ours:
         """Cosine of the two patterns of each pair, layer by layer, [pairs, layers], float64."""
         scores = torch.zeros((len(pairs), len(self.subject.blocks)), dtype=torch.float64)
         scorer = self.scorer()
-        for batch in plan_batches(pairs, self.batch_tokens):
-            scores[list(batch.pairs)] = self._score_batch(batch, scorer)
+        plan = plan_passes(plan_batches(pairs, self.batch_tokens), self.batch_tokens, self.subject.maps[0].parameter)
+        passes = [own for batch in plan.passes for own in batch]
+
+        def work(subject: Subject, batch: PairBatch) -> Tensor:
+            return replace(self, subject=subject).score_batch(batch, scorer)
+
+        for batch, own in zip(passes, side_by_side(work, passes, self.subject, plan.at_a_time), strict=True):
+            scores[list(batch.pairs)] = own
         return scores
 
     def scorer(self) -> str:
         """The backend asked for, or the one a run would choose."""
         return self.backend or default_backend(str(self.subject.device), self.scoring.dtype)
 
-    def _score_batch(self, batch: PairBatch, scorer: str) -> Tensor:
+    def score_batch(self, batch: PairBatch, scorer: str) -> Tensor:
+        """One row per pair of the batch, as ``scores``."""
         subject, scoring, sides = self.subject, self.scoring, torch.tensor(batch.sides)
         labels = [f"sentence {index}" for index in range(len(batch.sentences))]
         sentences = pad(batch.sentences, labels, pad_token=PAD_TOKEN, device=subject.device)

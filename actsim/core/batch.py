@@ -143,6 +143,30 @@ class PairBatch:
         """Tokens of the sentences, padding not counted."""
         return sum(map(len, self.sentences))
 
+    def halves(self) -> tuple[PairBatch, ...]:
+        """The pairs in their order as two batches of about as many tokens; one of a single pair as it is."""
+        if len(self.pairs) == 1:
+            return (self,)
+        before, after = self._tokens_up_to(self.sides), self._tokens_up_to(self.sides[::-1])[::-1]
+        cut = min(range(1, len(self.pairs)), key=lambda cut: max(before[cut - 1], after[cut]))
+        return self._part(0, cut), self._part(cut, len(self.pairs))
+
+    def _tokens_up_to(self, sides: Sequence[tuple[int, int]]) -> list[int]:
+        """Tokens of the distinct sentences of the first pair, of the first two, and so on."""
+        seen: dict[int, int] = {}
+        totals = []
+        for pair in sides:
+            seen |= {sentence: len(self.sentences[sentence]) for sentence in pair}
+            totals.append(sum(seen.values()))
+        return totals
+
+    def _part(self, first: int, last: int) -> PairBatch:
+        """Pairs ``first`` … ``last`` - 1 and their sentences."""
+        kept = sorted({sentence for pair in self.sides[first:last] for sentence in pair})
+        place = {sentence: number for number, sentence in enumerate(kept)}
+        sides = tuple((place[a], place[b]) for a, b in self.sides[first:last])
+        return PairBatch(self.pairs[first:last], tuple(self.sentences[sentence] for sentence in kept), sides)
+
 
 def plan_batches(pairs: Sequence[tuple[Tokens, Tokens]], batch_tokens: int) -> list[PairBatch]:
     """Group pairs into batches of at most ``batch_tokens`` tokens of distinct sentences (one pair at least).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,12 +151,31 @@ def flat_memory(parameter: Tensor) -> Iterator[None]:
     if parameter.device.type != "cpu" or parameter.dtype != torch.float32 or not torch.backends.mkl.is_available():
         yield
         return
-    onednn: Any = torch.backends.mkldnn
-    was_on, onednn.enabled = onednn.enabled, False
-    try:
+    with _WITHOUT_ONEDNN:
         yield
-    finally:
-        onednn.enabled = was_on
+
+
+class _WithoutOneDNN:
+    """oneDNN is off, for all threads, while any of them is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._was_on = threading.Lock(), 0, False
+        self._onednn: Any = torch.backends.mkldnn
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._was_on, self._onednn.enabled = self._onednn.enabled, False
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._onednn.enabled = self._was_on
+
+
+_WITHOUT_ONEDNN = _WithoutOneDNN()
 
 
 def _join(results: Sequence[PassResult]) -> PassResult:

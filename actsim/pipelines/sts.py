@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +21,7 @@ from actsim.core.objectives import OBJECTIVES
 from actsim.core.passes import PassResult, consume
 from actsim.core.precision import to_float64
 from actsim.core.scoring import default_backend
+from actsim.core.side_by_side import plan_passes, side_by_side
 from actsim.errors import ModelError
 from actsim.models.devices import out_of_memory
 from actsim.models.tokenise import tokenise_for
@@ -93,11 +97,18 @@ def score_pairs(job: Job, *, progress: Progress | None = None) -> PairScores:
     from actsim.store import PairScores
 
     within = WithinMemory(_backend_of(job))
+    at_a_time, passes_of = _passes(job)
+    passes = [batch for part in passes_of for batch in part]
     tables: list[pa.Table] = []
-    for batch in (batch for part in job.parts for batch in part):
-        tables += within.score([job], batch)[0]
-        if progress is not None:
-            progress(len(batch.pairs))
+
+    def work(loaded: LoadedModel, batch: PairBatch) -> list[pa.Table]:
+        return within.score([replace(job, loaded=loaded)], batch)[0]
+
+    with closing(side_by_side(work, passes, job.loaded, at_a_time)) as scored:
+        for batch, own in zip(passes, scored, strict=True):
+            tables += own
+            if progress is not None:
+                progress(len(batch.pairs))
     return PairScores(pa.concat_tables(tables).sort_by("pair"), tuple(job.groups), job.scoring.measures)
 
 
@@ -122,26 +133,43 @@ def evaluate_together(jobs: Sequence[Job], stores: Sequence[RunStore], *, progre
     missing = [set(store.missing()) for store in stores]
     if not any(missing):
         return
-    scorer = _backend_of(jobs[0])
-    for store, parts in zip(stores, missing, strict=True):
-        if parts:
-            shared = {"passes_shared_by": len(jobs)} if len(jobs) > 1 else {}
-            store.update_manifest(scorer=scorer, **shared)
-    within = WithinMemory(scorer)
-    for part in sorted(set().union(*missing)):
-        work = [pair for pair, parts in zip(zip(jobs, stores, strict=True), missing, strict=True) if part in parts]
-        tables: list[list[pa.Table]] = [[] for _ in work]
-        for batch in jobs[0].parts[part]:
-            budget = within.budget
-            for own, found in zip(tables, within.score([job for job, _ in work], batch), strict=True):
-                own += found
-            if within.budget != budget:
-                for _, store in work:
-                    store.update_manifest(batch_tokens_within_memory=within.budget)
-            if progress is not None:
-                progress(len(batch.pairs))
-        for (_, store), own in zip(work, tables, strict=True):
-            store.write_part(part, pa.concat_tables(own))
+    within, (at_a_time, passes_of) = WithinMemory(_backend_of(jobs[0])), _passes(jobs[0])
+    running = [store for store, parts in zip(stores, missing, strict=True) if parts]
+    _record(running, scorer=within.scorer, **({"passes_shared_by": len(jobs)} if len(jobs) > 1 else {}))
+    wanting = {part: [number for number, own in enumerate(missing) if part in own] for part in set().union(*missing)}
+    passes = [(part, batch) for part in sorted(wanting) for batch in passes_of[part]]
+
+    def work(loaded: LoadedModel, one: tuple[int, PairBatch]) -> list[list[pa.Table]]:
+        part, batch = one
+        return within.score([replace(jobs[number], loaded=loaded) for number in wanting[part]], batch)
+
+    budget = within.budget
+    with closing(side_by_side(work, passes, jobs[0].loaded, at_a_time)) as scored:
+        for part, own in groupby(zip(passes, scored, strict=True), key=lambda one: one[0][0]):
+            tables: list[list[pa.Table]] = [[] for _ in wanting[part]]
+            for (_, batch), found in own:
+                for table, new in zip(tables, found, strict=True):
+                    table += new
+                if within.budget != budget:
+                    budget = within.budget
+                    _record(running, batch_tokens_within_memory=budget)
+                if progress is not None:
+                    progress(len(batch.pairs))
+            for number, table in zip(wanting[part], tables, strict=True):
+                stores[number].write_part(part, pa.concat_tables(table))
+
+
+def _passes(job: Job) -> tuple[int, list[list[PairBatch]]]:
+    """How many passes go side by side, and those of each part, in the order of its pairs."""
+    batches = [batch for part in job.parts for batch in part]
+    plan = plan_passes(batches, job.scoring.batch_tokens, job.loaded.maps[0].parameter)
+    divided = iter(plan.passes)
+    return plan.at_a_time, [[own for _ in part for own in next(divided)] for part in job.parts]
+
+
+def _record(stores: Sequence[RunStore], **circumstances: Any) -> None:
+    for store in stores:
+        store.update_manifest(**circumstances)
 
 
 def _same_passes(one: Job, other: Job) -> bool:
@@ -166,12 +194,14 @@ class WithinMemory:
     Scores do not depend on the budget beyond rounding. That it was halved is said once.
 
     Attributes:
+        scorer: name of the scoring backend.
         budget: the halved budget, None as long as memory sufficed.
     """
 
     def __init__(self, scorer: str) -> None:
-        self._scorer = scorer
+        self.scorer = scorer
         self.budget: int | None = None
+        self._lock = threading.Lock()
 
     def score(self, jobs: Sequence[Job], batch: PairBatch) -> list[list[pa.Table]]:
         """For each job the rows of the batch's pairs, in one table or several.
@@ -182,7 +212,7 @@ class WithinMemory:
         if self.budget is not None and batch.tokens > self.budget and len(batch.pairs) > 1:
             return self._score_divided(jobs, batch)
         try:
-            return [[table] for table in score_together(jobs, batch, self._scorer)]
+            return [[table] for table in score_together(jobs, batch, self.scorer)]
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -192,8 +222,9 @@ class WithinMemory:
                     f"{label}: the memory of {jobs[0].loaded.device} does not suffice for this pair alone; "
                     "lower --max-tokens, or choose --dtype bfloat16 or another --device."
                 ) from error
-        first = self.budget is None
-        self.budget = max(1, batch.tokens // 2)
+        with self._lock:
+            first = self.budget is None
+            self.budget = max(1, batch.tokens // 2)
         if first:
             LOG.warning(
                 "out of memory on %s with batches of %d tokens: going on with %d, and fewer where that is too many",

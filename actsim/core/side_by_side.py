@@ -1,0 +1,172 @@
+"""Two passes at a time on a CPU, each with half of the threads: what one does alone, the other computes beside.
+
+A pass is a chain of small steps. The threads of one pass wait for each other after every step, and all but one wait
+while Python decides on the next; threads of another pass have work meanwhile. Both share the weights. Each has its own
+copy of the modules, since what a pass captures hangs on them.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from actsim.core.batch import PairBatch
+from actsim.core.linears import LinearMap
+
+LOG = logging.getLogger("actsim")
+
+AT_A_TIME = 2
+"""Passes that go side by side. More would leave each fewer tokens, and its matrix products would lose."""
+
+LARGEST_SHARE = 2 / 3
+"""Share of the token budget that a pass may have where two are to share it."""
+
+
+class Copied(Protocol):
+    """What is copied for a pass: a dataclass with the model, its linear maps and its blocks."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+        ...
+
+    @property
+    def maps(self) -> Sequence[LinearMap]:
+        """The linear maps that are traced."""
+        ...
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The blocks, one per layer."""
+        ...
+
+
+Target = TypeVar("Target", bound=Copied)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class _Stopped(Exception):
+    """Ends a pass whose result nobody waits for any more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the batches of a run go through the model.
+
+    Attributes:
+        at_a_time: passes that go side by side, 1 or AT_A_TIME.
+        passes: of each batch, what goes through by itself: the batch, or its halves.
+    """
+
+    at_a_time: int
+    passes: tuple[tuple[PairBatch, ...], ...]
+
+
+def plan_passes(batches: Sequence[PairBatch], batch_tokens: int, parameter: Tensor) -> Plan:
+    """Halve the batches and go through two at a time, where the threads of a CPU can be shared out evenly.
+
+    Both together hold no more than ``batch_tokens`` and a third more; where a single pair is too large for that, one
+    goes at a time. A pure function of its arguments and of torch's number of threads.
+
+    Args:
+        batches: of the whole run.
+        batch_tokens: the budget that they were planned for.
+        parameter: one of the model's, which says where it lies.
+    """
+    if parameter.device.type == "cpu" and torch.get_num_threads() % AT_A_TIME == 0:
+        halved = tuple(batch.halves() if batch.tokens > batch_tokens / 2 else (batch,) for batch in batches)
+        if all(half.tokens <= LARGEST_SHARE * batch_tokens for halves in halved for half in halves):
+            return Plan(AT_A_TIME, halved)
+    return Plan(1, tuple((batch,) for batch in batches))
+
+
+def side_by_side(
+    work: Callable[[Target, Item], Result], items: Sequence[Item], target: Target, at_a_time: int
+) -> Generator[Result, None, None]:
+    """``work`` of every item, in their order, ``at_a_time`` of them computed at once.
+
+    Close the iterator where it is not used up: passes under way then end at their next linear map.
+
+    Args:
+        work: called with the model, or a copy of its modules, and an item; by several threads, where several go at a
+            time.
+        items: one for each call.
+        target: the model.
+        at_a_time: how many go at once; 1 calls in turn, in the calling thread.
+
+    Raises:
+        Whatever ``work`` raises, for the first item that it fails for.
+    """
+    at_a_time = min(at_a_time, len(items))
+    copies = _copies(target, at_a_time) if at_a_time > 1 else None
+    if copies is None:
+        yield from (work(target, item) for item in items)
+        return
+    stop, threads = threading.Event(), torch.get_num_threads()
+    idle: SimpleQueue[Target] = SimpleQueue()
+    for own in copies:
+        _watch(own.maps, stop)
+        idle.put(own)
+
+    def one(item: Item) -> Result:
+        own = idle.get()
+        try:
+            return work(own, item)
+        finally:
+            idle.put(own)
+
+    pool = ThreadPoolExecutor(at_a_time, "actsim-pass", lambda: torch.set_num_threads(threads // at_a_time))
+    ahead: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            ahead.append(pool.submit(one, item))
+            if len(ahead) > 2 * at_a_time:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _copies(target: Target, number: int) -> list[Target] | None:
+    """The target with modules of its own, several times, all with the same weights; None where that is impossible."""
+    try:
+        return [_copy(target) for _ in range(number)]
+    except (TypeError, RuntimeError, AttributeError) as error:
+        LOG.info("one pass at a time: the model's modules cannot be copied (%s)", error)
+        return None
+
+
+def _copy(target: Target) -> Target:
+    shared: dict[int, Any] = {id(parameter): parameter for parameter in target.model.parameters()}
+    own = copy.deepcopy({name: getattr(target, name) for name in ("model", "maps", "blocks")}, shared)
+    return replace(target, **own)  # type: ignore[type-var]
+
+
+def _watch(maps: Sequence[LinearMap], stop: threading.Event) -> None:
+    """End a pass at its next linear map, forward or backward, once ``stop`` is set."""
+
+    def check(*_: Any) -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    def used(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
+        check()
+        if output.requires_grad:
+            output.register_hook(check)
+
+    for linear in maps:
+        linear.module.register_forward_hook(used)
