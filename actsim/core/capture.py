@@ -43,7 +43,8 @@ class Capture:
     Attributes:
         sensitivity_floor: share of |D| that Σ |G ⊙ Y| over the maps has to reach: how strongly D depends on the
             captured activations at all. It is added up until every sentence has reached it.
-        last_layer: the layer in which a read-out of one position leaves most maps a single row, see ``_only_row``.
+        last_layer: the layer in which a read-out of one position leaves most maps a single row, see ``_only_row``, and
+            whose Y are kept for that sum. It hardly ever needs those of other layers, which are then computed again.
     """
 
     batch: Batch
@@ -78,7 +79,8 @@ class Capture:
         key = id(linear.parameter)
         self._maps.setdefault(key, linear)
         self._uses[key] = self._uses.get(key, 0) + 1
-        output.register_hook(partial(self._receive, key, inputs.detach(), inputs._version, output.detach()))
+        held = output.detach() if linear.layer == self.last_layer else None
+        output.register_hook(partial(self._receive, key, inputs.detach(), inputs._version, held))
         return output
 
     def check_forward(self, values: Float[Tensor, " sentences"]) -> None:
@@ -114,7 +116,7 @@ class Capture:
                 "constant, as the norm of one LayerNormed token is; choose another objective or pooling."
             )
 
-    def _receive(self, key: int, inputs: Tensor, version: int, output: Tensor, grad: Tensor) -> None:
+    def _receive(self, key: int, inputs: Tensor, version: int, output: Tensor | None, grad: Tensor) -> None:
         linear = self._maps[key]
         if inputs._version != version:
             raise ModelError(
@@ -127,7 +129,8 @@ class Capture:
             kind = GradientOverflow if grads.dtype == torch.float16 else NumericError
             raise self._not_finite(linear, "gradient", sums, kind)
         if not self._sensitive:
-            products = widened(grads) * widened(self._by_sentence(linear, output))
+            outputs = linear.outputs(inputs) if output is None else output
+            products = widened(grads) * widened(self._by_sentence(linear, outputs))
             self._sensitivity += to_float64(_sums(products.abs_())) / self.scale
             self._sensitive = not bool((self._sensitivity < self._floor).any())
         whole = rows.shape[1] == self.batch.input_ids.shape[1]

@@ -38,3 +38,8 @@ class LinearMap:
         """W as [d_out, d_in], a view of the stored parameter."""
         weight = self.parameter.detach()
         return weight.T if self.transposed else weight
+
+    def outputs(self, inputs: Float[Tensor, "*rows d_in"]) -> Float[Tensor, "*rows d_out"]:
+        """Y = X Wᵀ + b, computed anew."""
+        bias = self.module.bias
+        return nn.functional.linear(inputs, self.weight, bias.detach() if isinstance(bias, Tensor) else None)

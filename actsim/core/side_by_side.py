@@ -15,43 +15,28 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from actsim.core.batch import PairBatch
 from actsim.core.linears import LinearMap
+from actsim.core.passes import ScoredModel
 
 LOG = logging.getLogger("actsim")
 
 AT_A_TIME = 2
 """Passes that go side by side. More would leave each fewer tokens, and its matrix products would lose."""
 
+HELD_BYTES = 512 * 2**20
+"""What the inputs and gradients of all linear maps may take of as many whole batches; else batches are halved."""
+
 LARGEST_SHARE = 2 / 3
-"""Share of the token budget that a pass may have where two are to share it."""
+"""Share of the token budget that a half may have; with one that is larger, one pass goes at a time."""
 
 
-class Copied(Protocol):
-    """What is copied for a pass: a dataclass with the model, its linear maps and its blocks."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The model."""
-        ...
-
-    @property
-    def maps(self) -> Sequence[LinearMap]:
-        """The linear maps that are traced."""
-        ...
-
-    @property
-    def blocks(self) -> Sequence[nn.Module]:
-        """The blocks, one per layer."""
-        ...
-
-
-Target = TypeVar("Target", bound=Copied)
+Target = TypeVar("Target", bound=ScoredModel)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -73,22 +58,34 @@ class Plan:
     passes: tuple[tuple[PairBatch, ...], ...]
 
 
-def plan_passes(batches: Sequence[PairBatch], batch_tokens: int, parameter: Tensor) -> Plan:
-    """Halve the batches and go through two at a time, where the threads of a CPU can be shared out evenly.
+def plan_passes(batches: Sequence[PairBatch], batch_tokens: int, maps: Sequence[LinearMap]) -> Plan:
+    """Go through two batches at a time, where the threads of a CPU can be shared out evenly.
 
-    Both together hold no more than ``batch_tokens`` and a third more; where a single pair is too large for that, one
-    goes at a time. A pure function of its arguments and of torch's number of threads.
+    Whole ones where memory is no matter (the last of an odd number is halved, so that nobody waits for it), else
+    halves, which together hold what one batch would; one at a time where single pairs are too large for that. A pure
+    function of its arguments and of torch's number of threads.
 
     Args:
         batches: of the whole run.
         batch_tokens: the budget that they were planned for.
-        parameter: one of the model's, which says where it lies.
+        maps: the model's linear maps.
     """
-    if parameter.device.type == "cpu" and torch.get_num_threads() % AT_A_TIME == 0:
-        halved = tuple(batch.halves() if batch.tokens > batch_tokens / 2 else (batch,) for batch in batches)
-        if all(half.tokens <= LARGEST_SHARE * batch_tokens for halves in halved for half in halves):
-            return Plan(AT_A_TIME, halved)
-    return Plan(1, tuple((batch,) for batch in batches))
+    whole = tuple((batch,) for batch in batches)
+    if any(linear.parameter.device.type != "cpu" for linear in maps) or torch.get_num_threads() % AT_A_TIME:
+        return Plan(1, whole)
+    held = AT_A_TIME * max((batch.tokens for batch in batches), default=0) * _bytes_per_token(maps)
+    if held <= HELD_BYTES:
+        odd = len(batches) % AT_A_TIME
+        return Plan(AT_A_TIME, (*whole[: len(batches) - odd], *(batch.halves() for batch in batches[-odd:] if odd)))
+    halved = tuple(batch.halves() if batch.tokens > batch_tokens / 2 else (batch,) for batch in batches)
+    if all(half.tokens <= LARGEST_SHARE * batch_tokens for halves in halved for half in halves):
+        return Plan(AT_A_TIME, halved)
+    return Plan(1, whole)
+
+
+def _bytes_per_token(maps: Sequence[LinearMap]) -> int:
+    """Of X and G of every map."""
+    return sum(sum(linear.weight.shape) * linear.parameter.itemsize for linear in maps)
 
 
 def side_by_side(
@@ -102,7 +99,7 @@ def side_by_side(
         work: called with the model, or a copy of its modules, and an item; by several threads, where several go at a
             time.
         items: one for each call.
-        target: the model.
+        target: the model, a dataclass; its fields model, maps and blocks are copied.
         at_a_time: how many go at once; 1 calls in turn, in the calling thread.
 
     Raises:
@@ -143,6 +140,10 @@ def side_by_side(
 
 def _copies(target: Target, number: int) -> list[Target] | None:
     """The target with modules of its own, several times, all with the same weights; None where that is impossible."""
+    patched = [name for name, own in target.model.named_modules() if "forward" in vars(own)]
+    if patched:
+        LOG.info("one pass at a time: the forward of %r was replaced, a copy might run the original", patched[0])
+        return None
     try:
         return [_copy(target) for _ in range(number)]
     except (TypeError, RuntimeError, AttributeError) as error:

@@ -135,7 +135,12 @@ def evaluate_together(jobs: Sequence[Job], stores: Sequence[RunStore], *, progre
         return
     within, (at_a_time, passes_of) = WithinMemory(_backend_of(jobs[0])), _passes(jobs[0])
     running = [store for store, parts in zip(stores, missing, strict=True) if parts]
-    _record(running, scorer=within.scorer, **({"passes_shared_by": len(jobs)} if len(jobs) > 1 else {}))
+    _record(
+        running,
+        scorer=within.scorer,
+        passes_at_a_time=at_a_time,
+        **({"passes_shared_by": len(jobs)} if len(jobs) > 1 else {}),
+    )
     wanting = {part: [number for number, own in enumerate(missing) if part in own] for part in set().union(*missing)}
     passes = [(part, batch) for part in sorted(wanting) for batch in passes_of[part]]
 
@@ -162,7 +167,7 @@ def evaluate_together(jobs: Sequence[Job], stores: Sequence[RunStore], *, progre
 def _passes(job: Job) -> tuple[int, list[list[PairBatch]]]:
     """How many passes go side by side, and those of each part, in the order of its pairs."""
     batches = [batch for part in job.parts for batch in part]
-    plan = plan_passes(batches, job.scoring.batch_tokens, job.loaded.maps[0].parameter)
+    plan = plan_passes(batches, job.scoring.batch_tokens, job.loaded.maps)
     divided = iter(plan.passes)
     return plan.at_a_time, [[own for _ in part for own in next(divided)] for part in job.parts]
 

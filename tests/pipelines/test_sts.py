@@ -13,6 +13,7 @@ import tiny_pairs
 import torch
 
 from actsim.config import RunConfig, Scoring
+from actsim.core import side_by_side
 from actsim.core.batch import PairBatch
 from actsim.core.scoring import default_backend
 from actsim.errors import DataError, ModelError, NumericError
@@ -390,3 +391,39 @@ def test_a_cpu_without_memory_says_so_in_the_words_that_are_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**55)
     assert out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize("held", [2**40, 0])
+@pytest.mark.parametrize("family", ["llama", "bert", "deberta_v2"])
+def test_two_passes_at_a_time_leave_the_scores_of_one(tmp_path, monkeypatch, family, held):
+    """Whole batches bit for bit; halves, whose padding differs, within rounding."""
+    monkeypatch.setattr(side_by_side, "HELD_BYTES", held)
+    monkeypatch.setattr(sts, "PAIRS_PER_PART", 4)
+    loaded, pairs = tiny_models.loaded(family), tiny_pairs.pair_set()
+    objective, budget = three_ways.objectives_of(loaded)[-1], 3 * longest_pair(loaded, pairs)
+    job = sts.prepare(loaded, pairs, Scoring(objective, batch_tokens=budget, measures=EVERYTHING))
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with open_store(tmp_path / str(threads), job, pairs) as store:
+                sts.evaluate_pairs(job, store)
+                found.append(store.read_parts())
+                assert store.manifest["record"]["passes_at_a_time"] == threads
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    one, two = found
+    if held:
+        odd = set(job.parts[-1][-1].pairs)
+        kept = [row for row, pair in enumerate(one["pair"].to_pylist()) if pair not in odd]
+        assert len(kept) > 2 and two.take(kept).equals(one.take(kept))
+    for name in ("cosine", "readout_a", "hidden_mean"):
+        want, got = (np.array(table.sort_by("pair")[name].to_pylist(), dtype=float) for table in (one, two))
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+
+
+def longest_pair(loaded: LoadedModel, pairs) -> int:
+    job = sts.prepare(loaded, pairs, Scoring(three_ways.objectives_of(loaded)[-1]))
+    return max(len(a) + len(b) for a, b in job.tokens)
