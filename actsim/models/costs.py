@@ -58,12 +58,14 @@ class Flops:
 
 @dataclass(frozen=True)
 class Memory:
-    """Estimated peak of scoring in bytes, beside what Python and its libraries take.
+    """Estimated peak of scoring one batch in bytes, beside what Python and its libraries take.
+
+    ``core.side_by_side`` says where two batches go at a time, and that they are halved where that matters.
 
     - ``weights``: parameters and buffers.
     - ``activations``: ``sentences`` times what the forward pass of one sentence leaves for the backward pass: the
-      inputs and outputs of all maps, which the capture holds, and what autograd saves; measured in a trial pass, every
-      storage counted once. One sentence where the model runs them one at a time.
+      inputs of all maps and the outputs of the last layer's, which the capture holds, and what autograd saves; measured
+      in a trial pass, every storage counted once. One sentence where the model runs them one at a time.
     - ``traces``: output gradients that have to wait: for the other uses of a shared weight, for the whole layer under
       a top fraction, for the whole batch (inputs as well, and a stacked copy) where sentences run one at a time.
     - ``workspace``: tiles of patterns, temporaries of the widest map, gradients of the logits; float32 copies of the
@@ -103,6 +105,8 @@ class _Trial:
 
     Attributes:
         tokens: its length.
+        weights: where the storages of parameters and buffers begin.
+        last_layer: the layer whose outputs the capture holds.
         rows: map name -> rows over all its uses.
         uses: id of a parameter -> number of uses of its maps.
         logits: number of logits formed.
@@ -111,6 +115,7 @@ class _Trial:
 
     tokens: int
     weights: set[int]
+    last_layer: int
     rows: dict[str, int] = field(default_factory=dict)
     uses: dict[int, int] = field(default_factory=dict)
     logits: int = 0
@@ -127,11 +132,12 @@ class _Trial:
     def see_map(
         self, linear: LinearMap, _module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], out: Tensor
     ) -> None:
-        """Forward hook of a map: count its rows, note its input and output."""
+        """Forward hook of a map: count its rows, note its input, and its output where that is held."""
         self.rows[linear.name] = self.rows.get(linear.name, 0) + out.numel() // out.shape[-1]
         self.uses[id(linear.parameter)] = self.uses.get(id(linear.parameter), 0) + 1
         self.keep(args[0] if args else next(iter(kwargs.values())))
-        self.keep(out)
+        if linear.layer == self.last_layer:
+            self.keep(out)
 
     def see_head(self, _module: nn.Module, _args: tuple[Tensor, ...], out: Tensor) -> None:
         """Forward hook of the language-model head."""
@@ -150,7 +156,8 @@ def _trial_pass(loaded: LoadedModel, scoring: Scoring, tokens: int) -> _Trial:
     batch = pad(ids, ["trial sentence"], pad_token=loaded.pad_token, device=loaded.device)
     objective = OBJECTIVES[loaded.family].get(scoring.objective)
     tensors: Iterable[Tensor] = (*loaded.model.parameters(), *loaded.model.buffers())
-    trial = _Trial(len(ids[0]), {tensor.untyped_storage().data_ptr() for tensor in tensors})
+    own = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+    trial = _Trial(len(ids[0]), own, max(linear.layer for linear in loaded.maps))
     with (
         torch.enable_grad(),
         _watched(loaded, trial),
