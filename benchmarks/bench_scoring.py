@@ -24,6 +24,7 @@ from torch import Tensor
 from actsim.config import DEFAULT_BATCH_TOKENS
 from actsim.core.batch import Tokens
 from actsim.core.scoring import BACKENDS
+from actsim.core.side_by_side import share_heap
 from benchmarks.floor import Rates, measure_rates, pairs_flops
 from benchmarks.growth import growth, print_growth, save_plot
 from benchmarks.machine import PeakMemory, describe, device_problem, imports_kept, pick_device, synchronise
@@ -281,6 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=given.seed,
         limit_minutes=given.limit_minutes,
     )
+    share_heap()  # as the command does
     with imports_kept():
         result = growth(settings) if given.growth else compare(settings)
     if given.out is not None:

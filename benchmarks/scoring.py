@@ -42,7 +42,7 @@ class Ours:
         """Cosine of the two patterns of each pair, layer by layer, [pairs, layers], float64."""
         scores = torch.zeros((len(pairs), len(self.subject.blocks)), dtype=torch.float64)
         scorer = self.scorer()
-        plan = plan_passes(plan_batches(pairs, self.batch_tokens), self.batch_tokens, self.subject.maps)
+        plan = plan_passes(plan_batches(pairs, self.batch_tokens), self.batch_tokens, self.subject)
         passes = [own for batch in plan.passes for own in batch]
 
         def work(subject: Subject, batch: PairBatch) -> Tensor:

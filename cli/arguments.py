@@ -52,9 +52,11 @@ def load_silently(screen: Screen, name: str, options: Options, **more: Any) -> L
     with screen.working(f"loading {name}"), no_collection():
         import torch
 
+        from actsim.core.side_by_side import share_heap
         from actsim.models.loading import load_model
 
         keep_imports()
+        share_heap()
         if options["threads"] is not None:
             torch.set_num_threads(options["threads"])
         return load_model(name, **{key: options[key] for key in _LOADING}, **more)

@@ -8,7 +8,10 @@ copy of the modules, since what a pass captures hangs on them.
 from __future__ import annotations
 
 import copy
+import ctypes
 import logging
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -35,6 +38,8 @@ HELD_BYTES = 512 * 2**20
 LARGEST_SHARE = 2 / 3
 """Share of the token budget that a half may have; with one that is larger, one pass goes at a time."""
 
+_ARENA_MAX = -8
+"""``M_ARENA_MAX`` of glibc's ``mallopt``."""
 
 Target = TypeVar("Target", bound=ScoredModel)
 Item = TypeVar("Item")
@@ -58,8 +63,8 @@ class Plan:
     passes: tuple[tuple[PairBatch, ...], ...]
 
 
-def plan_passes(batches: Sequence[PairBatch], batch_tokens: int, maps: Sequence[LinearMap]) -> Plan:
-    """Go through two batches at a time, where the threads of a CPU can be shared out evenly.
+def plan_passes(batches: Sequence[PairBatch], batch_tokens: int, target: ScoredModel) -> Plan:
+    """Go through two batches at a time, where the threads of a CPU can be shared out evenly and the model be copied.
 
     Whole ones where memory is no matter (the last of an odd number is halved, so that nobody waits for it), else
     halves, which together hold what one batch would; one at a time where single pairs are too large for that. A pure
@@ -68,19 +73,34 @@ def plan_passes(batches: Sequence[PairBatch], batch_tokens: int, maps: Sequence[
     Args:
         batches: of the whole run.
         batch_tokens: the budget that they were planned for.
-        maps: the model's linear maps.
+        target: the model.
     """
     whole = tuple((batch,) for batch in batches)
-    if any(linear.parameter.device.type != "cpu" for linear in maps) or torch.get_num_threads() % AT_A_TIME:
+    if not batches or not _can_share(target):
         return Plan(1, whole)
-    held = AT_A_TIME * max((batch.tokens for batch in batches), default=0) * _bytes_per_token(maps)
-    if held <= HELD_BYTES:
+    if AT_A_TIME * max(batch.tokens for batch in batches) * _bytes_per_token(target.maps) <= HELD_BYTES:
         odd = len(batches) % AT_A_TIME
         return Plan(AT_A_TIME, (*whole[: len(batches) - odd], *(batch.halves() for batch in batches[-odd:] if odd)))
     halved = tuple(batch.halves() if batch.tokens > batch_tokens / 2 else (batch,) for batch in batches)
     if all(half.tokens <= LARGEST_SHARE * batch_tokens for halves in halved for half in halves):
         return Plan(AT_A_TIME, halved)
     return Plan(1, whole)
+
+
+def _can_share(target: ScoredModel) -> bool:
+    """Whether threads and weights of the model can be shared out to passes; why not is logged where it is the model."""
+    if any(linear.parameter.device.type != "cpu" for linear in target.maps) or torch.get_num_threads() % AT_A_TIME:
+        return False
+    patched = [name for name, own in target.model.named_modules() if "forward" in vars(own)]
+    if patched:
+        LOG.info("one pass at a time: the forward of %r was replaced, a copy might run the original", patched[0])
+        return False
+    try:
+        _copy(target)
+    except (TypeError, RuntimeError, AttributeError) as error:
+        LOG.info("one pass at a time: the model's modules cannot be copied (%s)", error)
+        return False
+    return True
 
 
 def _bytes_per_token(maps: Sequence[LinearMap]) -> int:
@@ -100,21 +120,19 @@ def side_by_side(
             time.
         items: one for each call.
         target: the model, a dataclass; its fields model, maps and blocks are copied.
-        at_a_time: how many go at once; 1 calls in turn, in the calling thread.
+        at_a_time: how many go at once, as planned; 1 calls in turn, in the calling thread.
 
     Raises:
         Whatever ``work`` raises, for the first item that it fails for.
     """
     at_a_time = min(at_a_time, len(items))
-    copies = _copies(target, at_a_time) if at_a_time > 1 else None
-    if copies is None:
+    if at_a_time <= 1:
         yield from (work(target, item) for item in items)
         return
     stop, threads = threading.Event(), torch.get_num_threads()
     idle: SimpleQueue[Target] = SimpleQueue()
-    for own in copies:
-        _watch(own.maps, stop)
-        idle.put(own)
+    for _ in range(at_a_time):
+        idle.put(_watched(_copy(target), stop))
 
     def one(item: Item) -> Result:
         own = idle.get()
@@ -138,27 +156,14 @@ def side_by_side(
         torch.set_num_threads(threads)
 
 
-def _copies(target: Target, number: int) -> list[Target] | None:
-    """The target with modules of its own, several times, all with the same weights; None where that is impossible."""
-    patched = [name for name, own in target.model.named_modules() if "forward" in vars(own)]
-    if patched:
-        LOG.info("one pass at a time: the forward of %r was replaced, a copy might run the original", patched[0])
-        return None
-    try:
-        return [_copy(target) for _ in range(number)]
-    except (TypeError, RuntimeError, AttributeError) as error:
-        LOG.info("one pass at a time: the model's modules cannot be copied (%s)", error)
-        return None
-
-
 def _copy(target: Target) -> Target:
     shared: dict[int, Any] = {id(parameter): parameter for parameter in target.model.parameters()}
     own = copy.deepcopy({name: getattr(target, name) for name in ("model", "maps", "blocks")}, shared)
     return replace(target, **own)  # type: ignore[type-var]
 
 
-def _watch(maps: Sequence[LinearMap], stop: threading.Event) -> None:
-    """End a pass at its next linear map, forward or backward, once ``stop`` is set."""
+def _watched(target: Target, stop: threading.Event) -> Target:
+    """The target, whose passes end at their next linear map, forward or backward, once ``stop`` is set."""
 
     def check(*_: Any) -> None:
         if stop.is_set():
@@ -169,5 +174,19 @@ def _watch(maps: Sequence[LinearMap], stop: threading.Event) -> None:
         if output.requires_grad:
             output.register_hook(check)
 
-    for linear in maps:
+    for linear in target.maps:
         linear.module.register_forward_hook(used)
+    return target
+
+
+def share_heap() -> bool:
+    """Have all threads of this process share one heap from now on, where the C library is glibc; whether it does.
+
+    glibc gives threads heaps of their own, and what one pass frees in its heap is no room for the other: a fifth more
+    memory for two of them. It cannot be undone, so that a program decides on it and not this library. Where the
+    environment variable MALLOC_ARENA_MAX is set, it stays as it is.
+    """
+    if sys.platform != "linux" or "MALLOC_ARENA_MAX" in os.environ:
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and mallopt(_ARENA_MAX, 1) == 1

@@ -167,7 +167,7 @@ def evaluate_together(jobs: Sequence[Job], stores: Sequence[RunStore], *, progre
 def _passes(job: Job) -> tuple[int, list[list[PairBatch]]]:
     """How many passes go side by side, and those of each part, in the order of its pairs."""
     batches = [batch for part in job.parts for batch in part]
-    plan = plan_passes(batches, job.scoring.batch_tokens, job.loaded.maps)
+    plan = plan_passes(batches, job.scoring.batch_tokens, job.loaded)
     divided = iter(plan.passes)
     return plan.at_a_time, [[own for _ in part for own in next(divided)] for part in job.parts]
 

@@ -132,8 +132,9 @@ def method_sentences(summary: Row) -> list[str]:
     level = percent(summary["level"])
     seed = summary["seed"]
     sentences = [
-        "Every cell prunes the dense model anew. A figure is the mean over the seeds of the calibration draw, its "
-        f"{level} interval Student's t over them; what no calibration touches is one model and has none.",
+        "Every cell prunes the dense model anew. A figure is the mean over the seeds of the calibration draw (of "
+        f"perplexities the geometric one), its {level} interval Student's t over them (over the logarithms); what no "
+        "calibration touches is one model and has none.",
         "Allocations are compared seed by seed with the same score, sparsity and calibration; perplexities by their "
         "logarithm, shown as 100 (exp d - 1) per cent. The interval over the seeds speaks of other calibration draws, "
         f"the one over the items (bootstrap, {summary['resamples']} resamples, seed {seed}) of other test texts. p: "

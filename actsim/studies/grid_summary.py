@@ -164,21 +164,23 @@ def _dense_row(measure: Measure, values: CellValues) -> dict[str, Any]:
 
 
 def _figure_row(measure: Measure, group: _Group, values: CellValues, intervals: Intervals) -> dict[str, Any]:
-    """Mean over the seeds of the figure, with its t interval where there are several."""
-    levels = [measure.level(values.of(cell, measure.name)) for cell in group.cells.values()]
-    shown = np.array([measure.shown(level) for level in levels])
-    low, high = t_interval(shown, intervals.level)
-    dense = measure.level(values.of(DENSE, measure.name))
+    """The figure of the mean level over the seeds, with its t interval where there are several.
+
+    Of perplexities that is the geometric mean, and no end of the interval is below zero.
+    """
+    levels = np.array([measure.level(values.of(cell, measure.name)) for cell in group.cells.values()])
+    low, high = t_interval(levels, intervals.level)
+    shown = measure.shown
     return {
         **group.row(),
         "measure": measure.name,
-        "seeds": len(shown),
-        "value": float(shown.mean()),
-        "ci_low": low,
-        "ci_high": high,
-        "lowest": float(shown.min()),
-        "highest": float(shown.max()),
-        "against_dense": measure.shown_difference(float(np.mean(levels)) - dense),
+        "seeds": len(levels),
+        "value": shown(float(levels.mean())),
+        "ci_low": None if low is None else shown(low),
+        "ci_high": None if high is None else shown(high),
+        "lowest": shown(float(levels.min())),
+        "highest": shown(float(levels.max())),
+        "against_dense": measure.shown_difference(float(levels.mean()) - measure.level(values.of(DENSE, measure.name))),
     }
 
 

@@ -95,8 +95,8 @@ def test_figures_are_means_over_seeds_and_differences_are_paired(invoke, llama, 
 
     uniform, progression = levels("uniform"), levels("progression")
     row = next(r for r in found["figures"] if (r["score"], r["allocation"]) == ("wanda", "uniform"))
-    assert row["value"] == pytest.approx(np.exp(uniform).mean())
-    interval = scipy.stats.t.interval(0.95, 2, np.exp(uniform).mean(), scipy.stats.sem(np.exp(uniform)))
+    assert row["value"] == pytest.approx(scipy.stats.gmean(np.exp(uniform)))
+    interval = np.exp(scipy.stats.t.interval(0.95, 2, uniform.mean(), scipy.stats.sem(uniform)))
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval)
     (difference,) = [r for r in found["differences"] if r["score"] == "wanda"]
     assert difference["against"] == "uniform"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import tiny_models
@@ -24,7 +28,23 @@ from actsim.core.side_by_side import plan_passes, side_by_side
 
 sentences = st.integers(1, 9).flatmap(lambda length: st.tuples(*[st.integers(5, 7)] * length))
 pair_lists = st.lists(st.tuples(sentences, sentences), min_size=1, max_size=25)
-MAPS = (LinearMap("one", nn.Linear(3, 2), 1, "q"), LinearMap("two", nn.Linear(2, 3), 2, "o"))
+
+
+@dataclass(frozen=True)
+class Small:
+    """A model of two linear maps."""
+
+    model: nn.Module
+    maps: tuple[LinearMap, ...]
+    blocks: tuple[nn.Module, ...] = ()
+    batchable: bool = True
+    pooling: None = None
+
+
+def small(device: str = "cpu") -> Small:
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3, device=device))
+    maps = (LinearMap("one", model[0], 1, "q"), LinearMap("two", model[1], 2, "o"))
+    return Small(model, maps)
 
 
 @pytest.fixture
@@ -63,40 +83,39 @@ def batches(*lengths: tuple[int, int], budget: int = 100) -> list[PairBatch]:
 
 def test_whole_batches_go_two_at_a_time_and_the_last_of_an_odd_number_in_halves(threads):
     three = batches(*[(19, 19)] * 6, budget=80)
-    plan = plan_passes(three, 80, MAPS)
+    plan = plan_passes(three, 80, small())
     assert plan.at_a_time == 2 and len(three) == 3
     assert plan.passes == ((three[0],), (three[1],), three[2].halves())
-    assert plan_passes(three[:2], 80, MAPS).passes == ((three[0],), (three[1],))
-    assert plan_passes([], 80, MAPS) == module.Plan(2, ())
+    assert plan_passes(three[:2], 80, small()).passes == ((three[0],), (three[1],))
+    assert plan_passes([], 80, small()) == module.Plan(1, ())
 
 
 def test_where_whole_ones_would_hold_too_much_all_are_halved(threads, monkeypatch):
     own = batches(*[(19, 19)] * 6, budget=80)
     held = 2 * 80 * (5 + 5) * 4
     monkeypatch.setattr(module, "HELD_BYTES", held)
-    assert plan_passes(own[:2], 80, MAPS).passes == ((own[0],), (own[1],))
+    assert plan_passes(own[:2], 80, small()).passes == ((own[0],), (own[1],))
     monkeypatch.setattr(module, "HELD_BYTES", held - 1)
-    assert plan_passes(own, 80, MAPS) == module.Plan(2, tuple(batch.halves() for batch in own))
-    small = batches((4, 4), budget=80)
-    assert plan_passes([*own, *small], 80, MAPS).passes[-1] == (small[0],)
+    assert plan_passes(own, 80, small()) == module.Plan(2, tuple(batch.halves() for batch in own))
+    (short,) = batches((4, 4), budget=80)
+    assert plan_passes([*own, short], 80, small()).passes[-1] == (short,)
 
 
 def test_one_goes_at_a_time_where_a_pair_is_too_large_to_share_the_budget(threads, monkeypatch):
     monkeypatch.setattr(module, "HELD_BYTES", 0)
     own = batches((9, 9), (39, 39), budget=100)
-    assert plan_passes(own, 100, MAPS) == module.Plan(1, tuple((batch,) for batch in own))
+    assert plan_passes(own, 100, small()) == module.Plan(1, tuple((batch,) for batch in own))
 
 
 @pytest.mark.parametrize("number", [1, 3])
 def test_one_goes_at_a_time_where_threads_cannot_be_shared_out(threads, number):
     torch.set_num_threads(number)
     own = batches((9, 9), (9, 9))
-    assert plan_passes(own, 100, MAPS) == module.Plan(1, ((own[0],),))
+    assert plan_passes(own, 100, small()) == module.Plan(1, ((own[0],),))
 
 
 def test_one_goes_at_a_time_on_another_device(threads):
-    elsewhere = (*MAPS, LinearMap("three", nn.Linear(3, 2, device="meta"), 3, "q"))
-    assert plan_passes(batches((9, 9), (9, 9)), 100, elsewhere).at_a_time == 1
+    assert plan_passes(batches((9, 9), (9, 9)), 100, small("meta")).at_a_time == 1
 
 
 def norms(target, item: int) -> torch.Tensor:
@@ -198,17 +217,49 @@ def test_a_model_that_cannot_be_copied_goes_one_at_a_time_and_that_is_said(threa
     loaded = tiny_models.loaded("bert")
     odd = replace(loaded, blocks=(*loaded.blocks, Uncopied()))
     with caplog.at_level("INFO", logger="actsim"):
-        assert list(side_by_side(lambda target, item: target is odd, [1, 2], odd, 2)) == [True, True]
+        assert plan_passes(batches((9, 9), (9, 9)), 100, odd).at_a_time == 1
     assert "one pass at a time: the model's modules cannot be copied" in caplog.text
 
 
 def test_a_module_whose_forward_was_replaced_goes_one_at_a_time_and_that_is_said(threads, caplog):
     loaded = tiny_models.loaded("bert")
-    module, forward = loaded.maps[0].module, loaded.maps[0].module.forward
-    module.forward = lambda inputs: forward(inputs)
+    own = loaded.maps[0].module
+    forward = own.forward
+    own.forward = lambda inputs: forward(inputs)
     with caplog.at_level("INFO", logger="actsim"):
-        assert list(side_by_side(lambda target, item: target is loaded, [1, 2], loaded, 2)) == [True, True]
+        assert plan_passes(batches((9, 9), (9, 9)), 100, loaded).at_a_time == 1
     assert f"the forward of {loaded.maps[0].name!r} was replaced" in caplog.text
+
+
+HEAPS = """
+import ctypes, sys, threading
+from actsim.core.side_by_side import share_heap
+print(share_heap() if sys.argv[1] == "shared" else None)
+ready = threading.Barrier(3)
+def allocate():
+    kept = [bytearray(100_000) for _ in range(9)]
+    ready.wait()
+    ready.wait()
+threads = [threading.Thread(target=allocate) for _ in range(2)]
+[thread.start() for thread in threads]
+ready.wait()
+ctypes.CDLL(None).malloc_stats()
+ready.wait()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives threads heaps of their own")
+def test_threads_share_a_heap_where_a_program_asks_for_it():
+    def heaps(how: str, **environment: str) -> tuple[str, int]:
+        own = {key: value for key, value in os.environ.items() if key != "MALLOC_ARENA_MAX"} | environment
+        command = [sys.executable, "-c", HEAPS, how]
+        run = subprocess.run(command, capture_output=True, text=True, env=own, check=True)
+        return run.stdout.strip(), run.stderr.count("Arena ")
+
+    alone, shared = heaps("own"), heaps("shared")
+    assert (alone[0], shared[0]) == ("None", "True")
+    assert shared[1] < alone[1]
+    assert heaps("shared", MALLOC_ARENA_MAX="4")[0] == "False"
 
 
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this build of torch multiplies with oneDNN")
