@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -141,21 +141,17 @@ def _pass(
     return PassResult(detached, states if hidden else None)
 
 
-@contextmanager
-def flat_memory(parameter: Tensor) -> Iterator[None]:
+def flat_memory(parameter: Tensor) -> AbstractContextManager[None]:
     """While open, a model of such parameters does without oneDNN if they are float32 on a CPU and MKL multiplies there.
 
     oneDNN keeps the code that it makes for every shape it meets, and no two batches have the same shapes: memory grew
     by half over a thousand pairs, for a GELU that is no faster. bfloat16 and float16 products need it.
     """
-    if parameter.device.type != "cpu" or parameter.dtype != torch.float32 or not torch.backends.mkl.is_available():
-        yield
-        return
-    with _WITHOUT_ONEDNN:
-        yield
+    applies = parameter.device.type == "cpu" and parameter.dtype == torch.float32 and torch.backends.mkl.is_available()
+    return _WITHOUT_ONEDNN if applies else nullcontext()
 
 
-class _WithoutOneDNN:
+class _WithoutOneDNN(AbstractContextManager[None]):
     """oneDNN is off, for all threads, while any of them is inside."""
 
     def __init__(self) -> None:

@@ -79,8 +79,8 @@ def plan_passes(batches: Sequence[PairBatch], batch_tokens: int, target: ScoredM
     if not batches or not _can_share(target):
         return Plan(1, whole)
     if AT_A_TIME * max(batch.tokens for batch in batches) * _bytes_per_token(target.maps) <= HELD_BYTES:
-        odd = len(batches) % AT_A_TIME
-        return Plan(AT_A_TIME, (*whole[: len(batches) - odd], *(batch.halves() for batch in batches[-odd:] if odd)))
+        last = batches[-1].halves() if len(batches) % AT_A_TIME else whole[-1]
+        return Plan(AT_A_TIME, (*whole[:-1], last))
     halved = tuple(batch.halves() if batch.tokens > batch_tokens / 2 else (batch,) for batch in batches)
     if all(half.tokens <= LARGEST_SHARE * batch_tokens for halves in halved for half in halves):
         return Plan(AT_A_TIME, halved)
@@ -125,11 +125,17 @@ def side_by_side(
     Raises:
         Whatever ``work`` raises, for the first item that it fails for.
     """
-    at_a_time = min(at_a_time, len(items))
-    if at_a_time <= 1:
+    if at_a_time == 1:
         yield from (work(target, item) for item in items)
         return
     stop, threads = threading.Event(), torch.get_num_threads()
+    if len(items) == 1:  # what is left of a run has the threads, and so the bits, that it would have had among others
+        torch.set_num_threads(threads // at_a_time)
+        try:
+            yield work(target, items[0])
+        finally:
+            torch.set_num_threads(threads)
+        return
     idle: SimpleQueue[Target] = SimpleQueue()
     for _ in range(at_a_time):
         idle.put(_watched(_copy(target), stop))

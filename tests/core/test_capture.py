@@ -289,3 +289,12 @@ def test_a_read_out_of_one_position_leaves_one_row_in_most_maps_of_the_last_bloc
     last = {(loaded.n_layers, kind) for kind in ("q", "o", "gate", "up", "down")}
     assert single == (last if objective == "next-token" else set())
     assert len(traces) == len(loaded.maps)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bert"])
+def test_outputs_computed_again_are_those_of_the_module(family):
+    """Of Conv1D, which stores the weight the other way round, with a bias and without one."""
+    loaded = tiny_models.loaded(family, dtype=torch.float64)
+    for linear in loaded.maps:
+        inputs = torch.randn(2, 3, linear.weight.shape[1], dtype=torch.float64)
+        torch.testing.assert_close(linear.outputs(inputs), linear.module(inputs), rtol=1e-12, atol=1e-12)

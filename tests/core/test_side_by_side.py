@@ -160,7 +160,7 @@ def test_two_are_computed_at_once_on_modules_of_their_own_with_the_weights_of_al
 
 
 def test_the_first_item_that_fails_is_the_one_that_is_reported(threads):
-    loaded, got = tiny_models.loaded("bert"), []
+    loaded = tiny_models.loaded("bert")
 
     def work(_target, item: int) -> int:
         if item == 2:
@@ -169,15 +169,11 @@ def test_the_first_item_that_fails_is_the_one_that_is_reported(threads):
             raise ValueError(f"item {item}")
         return item
 
+    results = side_by_side(work, range(8), loaded, 2)
+    got = [next(results), next(results)]
     with pytest.raises(ValueError, match="item 2"):
-        got.extend(iter_into(got, side_by_side(work, range(8), loaded, 2)))
+        next(results)
     assert got == [0, 1] and torch.get_num_threads() == 2
-
-
-def iter_into(found: list, results: Iterator) -> list:
-    for result in results:
-        found.append(result)
-    return []
 
 
 def test_passes_under_way_end_at_their_next_map_when_nobody_waits_any_more(threads):
@@ -203,6 +199,13 @@ def test_a_single_item_needs_no_copy(threads, monkeypatch):
     monkeypatch.setattr(module, "_copy", None)
     loaded = tiny_models.loaded("bert")
     assert list(side_by_side(lambda target, item: target is loaded, [1], loaded, 2)) == [True]
+
+
+def test_a_single_item_has_the_threads_it_would_have_among_others(threads):
+    loaded = tiny_models.loaded("bert")
+    for items in ([1], [1, 2]):
+        used = list(side_by_side(lambda target, item: torch.get_num_threads(), items, loaded, 2))
+        assert used == [1] * len(items) and torch.get_num_threads() == 2
 
 
 class Uncopied(nn.Module):
